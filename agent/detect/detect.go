@@ -1,0 +1,69 @@
+// Package detect finds threats in a snapshot. One file is one detector; each is
+// a pure function of the snapshot and of the policy.
+package detect
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/configs"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+// Detector finds one kind of threat.
+type Detector struct {
+	Name string // "open-port"
+	Doc  string // first sentence is shown to the helpdesk
+	// Find returns the findings in a snapshot. An error means that it could not
+	// look: what it would have found is unknown, not absent.
+	Find func(Input) ([]Finding, error)
+}
+
+// Input is all that a detector may know.
+type Input struct {
+	Snapshot  platform.Snapshot
+	Policy    configs.Policy
+	Lifecycle configs.Lifecycle
+	Now       time.Time // the day the host is judged by; not always today
+}
+
+// Finding is one detector's claim about one subject in one snapshot.
+type Finding struct {
+	Detector string
+	// Key is what makes two findings the same threat: never a pid or an inode.
+	Key      string
+	Subject  platform.Subject
+	Severity configs.Severity
+	Summary  string // one sentence that can be read out on the phone
+	Plan     string // the plan policy names for it; "" reports only
+	Because  string // the rule that made it a threat: "deny rule in line 12"
+	Allowed  bool   // true for what was looked at and is no threat, with Because; never followed
+}
+
+// All returns every detector, in the order the documentation lists them.
+func All() []*Detector { return []*Detector{OpenPort, OutdatedOS} }
+
+// Verdict is what a second look says.
+type Verdict string
+
+// The verdicts. Only Cleared closes a threat; Unknown moves nothing.
+const (
+	Cleared  Verdict = "cleared"  // looked again, and it is gone
+	Persists Verdict = "persists" // looked again, and it is still there
+	Unknown  Verdict = "unknown"  // could not look
+)
+
+// Verify puts the same question to the same detector on a fresh look, so there
+// is no second meaning of "fixed". The reason is one sentence.
+func (d *Detector) Verify(key string, in Input) (Verdict, string) {
+	found, err := d.Find(in)
+	if err != nil {
+		return Unknown, fmt.Sprintf("could not look again: %v", err)
+	}
+	for _, f := range found {
+		if f.Key == key && !f.Allowed {
+			return Persists, f.Summary
+		}
+	}
+	return Cleared, d.Name + " finds it no longer"
+}

@@ -1,0 +1,144 @@
+package platform
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Firewall puts the agent's restrictions in force, in tables of its own; it
+// never touches a rule of somebody else.
+type Firewall interface {
+	// Apply replaces what is in force with want, in one atomic step. Applying
+	// the same restrictions twice changes nothing, and the zero Restrictions
+	// leaves no trace of the agent behind.
+	Apply(ctx context.Context, want Restrictions) error
+	// InForce reads the restrictions back from the operating system, never from
+	// memory. Rules of the agent that were altered by somebody are an error.
+	InForce(context.Context) (Restrictions, error)
+}
+
+// Restrictions are all the limits the agent puts on the host's network.
+// The zero value puts none, and leaves no trace of the agent behind.
+type Restrictions struct {
+	Isolation *Isolation `json:"isolation"` // nil: not isolated
+	Blocked   []PortRule `json:"blocked"`   // inbound ports shut at the firewall
+	Denied    []PortRule `json:"denied"`    // ports no process may bind (prevention)
+}
+
+// Isolation cuts the host off from every network but Keep.
+type Isolation struct {
+	Keep      []Peer        `json:"keep"`      // who stays reachable
+	Resolvers []netip.Addr  `json:"resolvers"` // DNS servers that stay reachable; none: no DNS
+	DHCP      bool          `json:"dhcp"`      // the host may renew its address
+	Lease     time.Duration `json:"lease"`     // 0: no lease; the kernel releases when it is not renewed
+	Closed    bool          `json:"closed"`    // stay shut when the lease ends
+}
+
+// Peer is somebody who stays reachable while the host is isolated.
+type Peer struct {
+	Network  netip.Prefix `json:"network"`
+	Protocol Protocol     `json:"protocol"` // "" is both
+	Port     uint16       `json:"port"`     // of the peer if outbound, of this host if inbound; 0 is any
+	Inbound  bool         `json:"inbound"`  // the peer connects to this host; else only replies of the peer come in
+}
+
+// PortRule is a span of ports of one protocol.
+type PortRule struct {
+	Protocol Protocol `json:"protocol"`
+	First    uint16   `json:"first"`
+	Last     uint16   `json:"last"` // the same as First for a single port
+}
+
+// Zero tells whether r restricts nothing.
+func (r Restrictions) Zero() bool {
+	return r.Isolation == nil && len(r.Blocked) == 0 && len(r.Denied) == 0
+}
+
+// Normal returns r in the one form in which equal restrictions are equal data:
+// sorted, without repetitions, overlapping port spans merged, empty lists nil.
+func (r Restrictions) Normal() Restrictions {
+	n := Restrictions{Blocked: normalPorts(r.Blocked), Denied: normalPorts(r.Denied)}
+	if r.Isolation != nil {
+		iso := *r.Isolation
+		iso.Keep = sorted(iso.Keep, comparePeers)
+		iso.Resolvers = sorted(iso.Resolvers, netip.Addr.Compare)
+		n.Isolation = &iso
+	}
+	return n
+}
+
+// Equal tells whether r and other restrict the same.
+func (r Restrictions) Equal(other Restrictions) bool {
+	a, b := r.Normal(), other.Normal()
+	if (a.Isolation == nil) != (b.Isolation == nil) {
+		return false
+	}
+	if a.Isolation != nil {
+		x, y := a.Isolation, b.Isolation
+		if !slices.Equal(x.Keep, y.Keep) || !slices.Equal(x.Resolvers, y.Resolvers) ||
+			x.DHCP != y.DHCP || x.Lease != y.Lease || x.Closed != y.Closed {
+			return false
+		}
+	}
+	return slices.Equal(a.Blocked, b.Blocked) && slices.Equal(a.Denied, b.Denied)
+}
+
+func sorted[T comparable](in []T, compare func(a, b T) int) []T {
+	if len(in) == 0 {
+		return nil
+	}
+	out := slices.Clone(in)
+	slices.SortFunc(out, compare)
+	return slices.Compact(out)
+}
+
+func comparePeers(a, b Peer) int {
+	if c := a.Network.Addr().Compare(b.Network.Addr()); c != 0 {
+		return c
+	}
+	if c := a.Network.Bits() - b.Network.Bits(); c != 0 {
+		return c
+	}
+	if a.Protocol != b.Protocol {
+		if a.Protocol < b.Protocol {
+			return -1
+		}
+		return 1
+	}
+	if c := int(a.Port) - int(b.Port); c != 0 {
+		return c
+	}
+	switch {
+	case a.Inbound == b.Inbound:
+		return 0
+	case b.Inbound:
+		return -1
+	}
+	return 1
+}
+
+func normalPorts(in []PortRule) []PortRule {
+	s := sorted(in, func(a, b PortRule) int {
+		if a.Protocol != b.Protocol {
+			if a.Protocol < b.Protocol {
+				return -1
+			}
+			return 1
+		}
+		if c := int(a.First) - int(b.First); c != 0 {
+			return c
+		}
+		return int(a.Last) - int(b.Last)
+	})
+	var out []PortRule
+	for _, p := range s {
+		if n := len(out); n > 0 && out[n-1].Protocol == p.Protocol && int(p.First) <= int(out[n-1].Last)+1 {
+			out[n-1].Last = max(out[n-1].Last, p.Last)
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}

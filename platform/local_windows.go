@@ -1,0 +1,3 @@
+package platform
+
+func local(Options) *Host { return &Host{} }

@@ -1,6 +1,13 @@
 package platform
 
-import "context"
+import (
+	"context"
+	"errors"
+)
+
+// ErrChanged says that somebody changed a unit after the agent closed it, so
+// that it is no longer the agent's to put back.
+var ErrChanged = errors.New("changed by somebody since it was closed")
 
 // Unit is the state of one service as the service manager knows it: all that
 // the agent may change and must be able to put back.

@@ -2,10 +2,7 @@
 // embedded defaults, and the table of operating system lifecycles.
 package configs
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // Mode says whether the agent acts.
 type Mode string
@@ -35,13 +32,17 @@ func (s Severity) AtLeast(other Severity) bool {
 	return slices.Index(Severities, s) >= slices.Index(Severities, other)
 }
 
+// Version is the only version of the policy's YAML form that there is.
+const Version = "firebreak/v1"
+
 // Policy is the administrator's file: what is a threat here, and which plan
-// answers it. DESIGN calls its YAML form version firebreak/v1.
+// answers it. The tag oneof lists the only values a field may have; what a file
+// leaves out has the value that unset gives it.
 type Policy struct {
-	Version   string          `yaml:"version"`
+	Version   string          `yaml:"version" oneof:"firebreak/v1"`
 	Name      string          `yaml:"name"`
 	Revision  int             `yaml:"revision"`
-	Mode      Mode            `yaml:"mode"`
+	Mode      Mode            `yaml:"mode" oneof:"audit|enforce"`
 	Contact   Contact         `yaml:"contact"`
 	Ports     Ports           `yaml:"ports"`
 	OS        OSRules         `yaml:"os"`
@@ -60,7 +61,9 @@ type Contact struct {
 }
 
 // Ports are the rules about open ports. Allow beats deny, and what neither
-// names is judged by Default.
+// names is judged by Default. Of several deny rules the most severe counts, so
+// that the order of a file weakens nothing; of equally severe ones the first
+// that names a plan.
 type Ports struct {
 	Default PortDefault `yaml:"default"`
 	Allow   []PortRule  `yaml:"allow"`
@@ -69,50 +72,33 @@ type Ports struct {
 
 // PortDefault judges reachable listeners that no rule names.
 type PortDefault struct {
-	Severity Severity `yaml:"severity"`
-	Plan     string   `yaml:"plan"` // "" reports only
+	Severity Severity `yaml:"severity" oneof:"low|medium|high|critical"` // low unless given
+	Plan     string   `yaml:"plan"`                                      // "" reports only
 }
 
 // PortRule names listeners. All fields that are given must match; what is not
 // given matches everything but loopback listeners, which only a rule with
 // Reach loopback matches.
 type PortRule struct {
-	Ports      PortSet  `yaml:"port"`     // none: every port
-	Protocol   string   `yaml:"protocol"` // tcp | udp; "" is both
-	Process    string   `yaml:"process"`  // path of the executable
-	User       string   `yaml:"user"`
-	Unit       string   `yaml:"unit"`
-	Reach      string   `yaml:"reach"`      // loopback | lan | any. In allow: at most this wide; in deny: at least this wide
-	Namespaces string   `yaml:"namespaces"` // "" is the host's own and published ports; all: containers too
-	OS         string   `yaml:"os"`         // linux | windows; "" is both
-	Severity   Severity `yaml:"severity"`   // deny only; "" is high
-	Plan       string   `yaml:"plan"`       // deny only; "" reports only
-	Preempt    string   `yaml:"preempt"`    // deny only: block | bind
-	Protected  string   `yaml:"protected"`  // deny only: override, for a rule of one single port
-	Line       int      `yaml:"-"`          // line of the policy file where the rule begins
+	Ports      PortSet  `yaml:"port"`                                      // none: every port
+	Protocol   string   `yaml:"protocol" oneof:"tcp|udp"`                  // "" is both
+	Process    string   `yaml:"process"`                                   // path of the executable
+	User       string   `yaml:"user"`                                      // name of the account
+	Unit       string   `yaml:"unit"`                                      // with or without ".service"
+	Reach      string   `yaml:"reach" oneof:"loopback|lan|any"`            // in allow: at most this wide; in deny: at least this wide
+	Namespaces string   `yaml:"namespaces" oneof:"all"`                    // "" is the host's own and published ports; all: containers too
+	OS         string   `yaml:"os" oneof:"linux|windows"`                  // "" is both
+	Severity   Severity `yaml:"severity" oneof:"low|medium|high|critical"` // deny only; high unless given
+	Plan       string   `yaml:"plan"`                                      // deny only; "" reports only
+	Preempt    string   `yaml:"preempt" oneof:"block|bind"`                // deny only; "" waits for a listener
+	Protected  string   `yaml:"protected" oneof:"override"`                // deny only, for a rule of one single port
+	Line       int      `yaml:"-"`                                         // line of the policy file where the rule begins
 }
-
-// PortSet is a set of ports: a number, a span "5900-5999", or a list of both.
-type PortSet []PortSpan
-
-// PortSpan is the ports First to Last, both included.
-type PortSpan struct{ First, Last uint16 }
-
-// Has tells whether the set holds port. The empty set holds every port.
-func (s PortSet) Has(port uint16) bool {
-	if len(s) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(s, func(p PortSpan) bool { return p.First <= port && port <= p.Last })
-}
-
-// Single tells whether the set is one single number.
-func (s PortSet) Single() bool { return len(s) == 1 && s[0].First == s[0].Last }
 
 // OSRules say when the operating system counts as outdated.
 type OSRules struct {
-	WarnBefore Duration `yaml:"warnBefore"` // end of support this near is a threat, low
-	Extended   string   `yaml:"extended"`   // auto | none | lts | esm | esu
+	WarnBefore Duration `yaml:"warnBefore"`                             // end of support this near is a threat, low
+	Extended   string   `yaml:"extended" oneof:"auto|none|lts|esm|esu"` // auto: what is found on the host
 	Plan       string   `yaml:"plan"`
 }
 
@@ -128,10 +114,10 @@ type UpdateRules struct {
 type Plan struct {
 	Mitigate  []string `yaml:"mitigate"`
 	Remediate []string `yaml:"remediate"`
-	Evidence  bool     `yaml:"evidence"` // keep evidence before the first act
-	Mode      Mode     `yaml:"mode"`     // "" is the policy's; may only weaken it
-	Approve   string   `yaml:"approve"`  // none | remediate | all; "" is none
-	Window    string   `yaml:"window"`   // "22:00-05:00", the host's local time; "" is always
+	Evidence  bool     `yaml:"evidence"`                           // keep evidence before the first act
+	Mode      Mode     `yaml:"mode" oneof:"audit|enforce"`         // "" is the policy's; may only weaken it
+	Approve   string   `yaml:"approve" oneof:"none|remediate|all"` // "" is none
+	Window    string   `yaml:"window"`                             // "22:00-05:00", the host's local time; "" is always
 	Escalate  Escalate `yaml:"escalate"`
 	On        string   `yaml:"on"`    // the plan this one takes over from ...
 	Times     int      `yaml:"times"` // ... when its threat comes back for this many times
@@ -146,10 +132,10 @@ type Escalate struct {
 
 // IsolationRules say what an isolated host may still reach.
 type IsolationRules struct {
-	Keep       []string `yaml:"keep"`
+	Keep       []string `yaml:"keep"` // as ParseKeep reads them
 	Lease      Duration `yaml:"lease"`
 	Max        Duration `yaml:"max"`
-	OnLeaseEnd string   `yaml:"onLeaseEnd"` // open | closed
+	OnLeaseEnd string   `yaml:"onLeaseEnd" oneof:"open|closed"`
 }
 
 // Limits are the circuit breaker.
@@ -167,20 +153,14 @@ type Protect struct {
 // Exception is a dated decision of a person to leave a threat open.
 type Exception struct {
 	Ports    PortSet `yaml:"port"`
-	Protocol string  `yaml:"protocol"`
+	Protocol string  `yaml:"protocol" oneof:"tcp|udp"`
 	Process  string  `yaml:"process"`
-	Detector string  `yaml:"detector"` // open-port if a port is given
+	Detector string  `yaml:"detector"` // open-port unless given
 	Owner    string  `yaml:"owner"`
 	Reason   string  `yaml:"reason"`
 	Until    Date    `yaml:"until"`
 	Line     int     `yaml:"-"`
 }
-
-// Duration is a time.Duration that is written 90s, 15m, 4h or 7d.
-type Duration time.Duration
-
-// Date is a day, written 2027-03-31. The zero Date is none.
-type Date struct{ time.Time }
 
 // Source says whence a policy came.
 type Source struct {

@@ -1,0 +1,168 @@
+package configs
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// KeepKind says how an entry of isolation.keep names who stays reachable.
+type KeepKind string
+
+// The kinds of keep.
+const (
+	KeepHub     KeepKind = "hub"     // the hub this host is enrolled with
+	KeepDNS     KeepKind = "dns"     // the name servers this host uses
+	KeepDHCP    KeepKind = "dhcp"    // renewing this host's address
+	KeepNetwork KeepKind = "network" // Network, an address or a CIDR
+	KeepName    KeepKind = "name"    // Name, to be resolved before isolating
+)
+
+// Keep is one entry of isolation.keep: who stays reachable while isolated. Port
+// is the peer's if this host connects, and this host's if the peer does.
+type Keep struct {
+	Kind     KeepKind
+	Network  netip.Prefix // KeepNetwork; a single address is a prefix of full length
+	Name     string       // KeepName
+	Port     uint16       // 0 is any, of an address or a CIDR only
+	Protocol string       // tcp | udp
+	Inbound  bool         // the peer connects to this host; else this host to the peer
+}
+
+// keepExample is shown with every entry that cannot be read.
+const keepExample = "write hub, dns, dhcp or ADDRESS:PORT, such as 10.0.0.5:443, [2001:db8::5]:443, 10.0.0.0/8:22 in or mdm.example.org:443"
+
+// ParseKeep reads one entry of isolation.keep:
+//
+//	hub | dns | dhcp | ADDR|CIDR|NAME[:PORT][/udp][ in|out]
+//
+// An IPv6 address stands in brackets; it is tcp and out unless the entry says
+// otherwise. A name needs a port; an address or a CIDR without one keeps every
+// port. Names are not resolved here.
+func ParseKeep(text string) (Keep, error) {
+	switch kind := KeepKind(text); kind {
+	case KeepHub, KeepDNS, KeepDHCP:
+		return Keep{Kind: kind}, nil
+	}
+	k := Keep{Protocol: "tcp"}
+	rest, direction, hasDirection := strings.Cut(text, " ")
+	switch {
+	case !hasDirection, direction == "out":
+	case direction == "in":
+		k.Inbound = true
+	default:
+		return Keep{}, fmt.Errorf("keep %s: after the space comes in or out", quote(text))
+	}
+	if without, ok := strings.CutSuffix(rest, "/udp"); ok {
+		rest, k.Protocol = without, "udp"
+	} else {
+		rest = strings.TrimSuffix(rest, "/tcp")
+	}
+	host, port, hasPort := cutPort(rest)
+	if hasPort {
+		number, err := parsePort(port)
+		if err != nil {
+			return Keep{}, fmt.Errorf("keep %s: %w", quote(text), err)
+		}
+		k.Port = number
+	}
+	if err := k.setHost(host); err != nil {
+		return Keep{}, fmt.Errorf("keep %s: %w", quote(text), err)
+	}
+	return k, nil
+}
+
+// cutPort splits at the last colon that is not inside brackets.
+func cutPort(text string) (host, port string, ok bool) {
+	colon := strings.LastIndexByte(text, ':')
+	if colon < 0 || colon < strings.LastIndexByte(text, ']') {
+		return text, "", false
+	}
+	return text[:colon], text[colon+1:], true
+}
+
+func (k *Keep) setHost(host string) error {
+	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
+		return fmt.Errorf("an IPv6 address stands in brackets: [%s]", host)
+	}
+	// Both [2001:db8::]/32 and [2001:db8::/32] are in use.
+	bare := strings.Replace(strings.TrimPrefix(host, "["), "]", "", 1)
+	bracketed := bare != host
+	prefix, err := netip.ParsePrefix(bare)
+	if err != nil {
+		var addr netip.Addr
+		if addr, err = netip.ParseAddr(bare); err == nil {
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+	}
+	if err == nil && bracketed == prefix.Addr().Is6() && prefix.Addr().Zone() == "" {
+		return k.setNetwork(prefix)
+	}
+	if bracketed || strings.ContainsAny(host, "/%") || !isHostName(host) {
+		return fmt.Errorf("%s is no address and no name: %s", quote(host), keepExample)
+	}
+	if k.Port == 0 {
+		return fmt.Errorf("a name needs a port: %s:443", host)
+	}
+	k.Kind, k.Name = KeepName, strings.ToLower(strings.TrimSuffix(host, "."))
+	return nil
+}
+
+func (k *Keep) setNetwork(prefix netip.Prefix) error {
+	addr := prefix.Addr()
+	switch {
+	case prefix != prefix.Masked():
+		return fmt.Errorf("%s has bits after its prefix: did you mean %s?", prefix, prefix.Masked())
+	case addr.Is4In6():
+		return fmt.Errorf("write %s as an IPv4 address", prefix)
+	case addr.IsLoopback():
+		return fmt.Errorf("%s is this computer itself, which is always reachable: leave it out", prefix)
+	case addr.IsMulticast(), addr.IsUnspecified() && prefix.IsSingleIP():
+		return fmt.Errorf("%s is not the address of a computer", prefix)
+	case prefix.Bits() == 0 && k.Port == 0:
+		return fmt.Errorf("%s on every port would isolate from nobody: name a port or a smaller network", prefix)
+	}
+	k.Kind, k.Network = KeepNetwork, prefix
+	return nil
+}
+
+var (
+	hostLabels = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.?$`)
+	numberLast = regexp.MustCompile(`(^|\.)(0[xX])?[0-9]+\.?$`)
+)
+
+// isHostName tells whether text may be looked up. A name whose last label is a
+// number is a mistyped address: some resolvers take 10.1 for 10.0.0.1.
+func isHostName(text string) bool {
+	return len(text) <= 253 && hostLabels.MatchString(text) && !numberLast.MatchString(text)
+}
+
+// String writes the entry as ParseKeep reads it.
+func (k Keep) String() string {
+	var host string
+	switch k.Kind {
+	case KeepHub, KeepDNS, KeepDHCP:
+		return string(k.Kind)
+	case KeepName:
+		host = k.Name
+	default:
+		host = k.Network.String()
+		if k.Network.IsSingleIP() {
+			host = k.Network.Addr().String()
+		}
+		if k.Network.Addr().Is6() {
+			host = "[" + host + "]"
+		}
+	}
+	if k.Port != 0 {
+		host += fmt.Sprintf(":%d", k.Port)
+	}
+	if k.Protocol == "udp" {
+		host += "/udp"
+	}
+	if k.Inbound {
+		host += " in"
+	}
+	return host
+}

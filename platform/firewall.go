@@ -2,8 +2,10 @@ package platform
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -141,4 +143,21 @@ func normalPorts(in []PortRule) []PortRule {
 		out = append(out, p)
 	}
 	return out
+}
+
+// PortList writes ports as a person reads them: "tcp 445, udp 5900-5999".
+func PortList(rules []PortRule) string {
+	parts := make([]string, len(rules))
+	for i, r := range rules {
+		parts[i] = r.String()
+	}
+	return strings.Join(parts, ", ")
+}
+
+// String writes "tcp 445" or "tcp 5900-5999".
+func (r PortRule) String() string {
+	if r.First == r.Last {
+		return fmt.Sprintf("%s %d", r.Protocol, r.First)
+	}
+	return fmt.Sprintf("%s %d-%d", r.Protocol, r.First, r.Last)
 }

@@ -88,6 +88,7 @@ type Act struct {
 	Result   string    `json:"result"` // done | failed | cannot | undone | pending
 	Detail   string    `json:"detail"` // one sentence: what was done, or why not
 	Undoable bool      `json:"undoable"`
+	Costs    []string  `json:"costs,omitempty"` // what the user loses by it, as previewed
 }
 
 // Proof is one look that was taken to see whether a threat is gone.

@@ -103,7 +103,8 @@ type Contents struct {
 	Intents []Intent // those that are open, and those that can still be undone
 }
 
-// Limits bound what is kept.
+// Limits bound what is kept; zero is no bound. A bound may be passed by a tenth,
+// so that an agent at the bound does not write for every line it adds.
 type Limits struct {
 	HistoryEntries int           // oldest go first
 	HistoryAge     time.Duration // older entries go
@@ -115,4 +116,11 @@ var (
 	ErrNewer = errors.New("the journal was written by a newer agent")
 	// ErrInUse says that another agent has the journal open.
 	ErrInUse = errors.New("another agent is running")
+	// ErrCannotWrite says that the disk takes nothing now. What was recorded
+	// before stays, and writing works again as soon as the disk does.
+	ErrCannotWrite = errors.New("the journal cannot be written")
+	// ErrDamaged says that the journal was damaged, or taken away, while it was
+	// open. It is of no more use: close it and open it again, which saves what
+	// can be saved.
+	ErrDamaged = errors.New("the journal is damaged")
 )

@@ -38,6 +38,10 @@ type Finding struct {
 	Plan     string // the plan policy names for it; "" reports only
 	Because  string // the rule that made it a threat: "deny rule in line 12"
 	Allowed  bool   // true for what was looked at and is no threat, with Because; never followed
+	Unlisted bool   // true if no rule names it, only the default: screens sum these up in one line
+	// Unsure is true if the look could not tell what it looked at. It is a threat
+	// of its own, and it proves no other threat of the detector gone.
+	Unsure bool
 }
 
 // All returns every detector, in the order the documentation lists them.
@@ -63,6 +67,11 @@ func (d *Detector) Verify(key string, in Input) (Verdict, string) {
 	for _, f := range found {
 		if f.Key == key && !f.Allowed {
 			return Persists, f.Summary
+		}
+	}
+	for _, f := range found {
+		if f.Unsure {
+			return Unknown, "could not look again: " + f.Summary
 		}
 	}
 	return Cleared, d.Name + " finds it no longer"

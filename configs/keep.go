@@ -83,9 +83,6 @@ func cutPort(text string) (host, port string, ok bool) {
 }
 
 func (k *Keep) setHost(host string) error {
-	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
-		return fmt.Errorf("an IPv6 address stands in brackets: [%s]", host)
-	}
 	// Both [2001:db8::]/32 and [2001:db8::/32] are in use.
 	bare := strings.Replace(strings.TrimPrefix(host, "["), "]", "", 1)
 	bracketed := bare != host
@@ -96,8 +93,14 @@ func (k *Keep) setHost(host string) error {
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
 	}
-	if err == nil && bracketed == prefix.Addr().Is6() && prefix.Addr().Zone() == "" {
+	switch {
+	case err == nil && prefix.Addr().Is6() && !bracketed:
+		return fmt.Errorf("an IPv6 address stands in brackets: [%s]", host)
+	case err == nil && prefix.Addr().Is6() == bracketed && prefix.Addr().Zone() == "":
 		return k.setNetwork(prefix)
+	}
+	if word := nearest(host, []string{"hub", "dns", "dhcp"}); word != "" && k.Port == 0 {
+		return fmt.Errorf("did you mean %q?", word)
 	}
 	if bracketed || strings.ContainsAny(host, "/%") || !isHostName(host) {
 		return fmt.Errorf("%s is no address and no name: %s", quote(host), keepExample)
@@ -115,11 +118,11 @@ func (k *Keep) setNetwork(prefix netip.Prefix) error {
 	case prefix != prefix.Masked():
 		return fmt.Errorf("%s has bits after its prefix: did you mean %s?", prefix, prefix.Masked())
 	case addr.Is4In6():
-		return fmt.Errorf("write %s as an IPv4 address", prefix)
+		return fmt.Errorf("write %s as an IPv4 address", addr)
 	case addr.IsLoopback():
-		return fmt.Errorf("%s is this computer itself, which is always reachable: leave it out", prefix)
+		return fmt.Errorf("%s is this computer itself, which is always reachable: leave it out", addr)
 	case addr.IsMulticast(), addr.IsUnspecified() && prefix.IsSingleIP():
-		return fmt.Errorf("%s is not the address of a computer", prefix)
+		return fmt.Errorf("%s is not the address of a computer", addr)
 	case prefix.Bits() == 0 && k.Port == 0:
 		return fmt.Errorf("%s on every port would isolate from nobody: name a port or a smaller network", prefix)
 	}

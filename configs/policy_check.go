@@ -59,10 +59,11 @@ func (c *checker) ports() {
 
 // rule checks what allow and deny rules have in common.
 func (c *checker) rule(path string, r PortRule) {
-	if len(r.Ports) == 0 && r.Protocol+r.Process+r.User+r.Unit+r.Reach+r.Namespaces+r.OS == "" {
+	_, portGiven := c.where[below(path, "port")]
+	if !portGiven && r.Protocol+r.Process+r.User+r.Unit+r.Reach+r.Namespaces+r.OS == "" {
 		c.report(path, "this rule names nothing, so it would match every port", "name a port, a process, a user or a unit")
 	}
-	if _, given := c.where[below(path, "port")]; given && len(r.Ports) == 0 {
+	if portGiven && len(r.Ports) == 0 {
 		c.report(below(path, "port"), "the list of ports is empty", "leave it out to mean every port")
 	}
 	c.executable(below(path, "process"), r.Process)

@@ -8,11 +8,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 )
-
-// position is a place in a policy file, both counted from 1.
-type position struct{ line, column int }
 
 // decoder fills a Policy from a YAML tree. It goes on after a mistake, so that
 // all of them are told at once, and remembers where everything stood.
@@ -91,19 +87,23 @@ func (d *decoder) structure(node ast.Node, into reflect.Value, path string) {
 		}
 		inner := below(path, e.key)
 		d.where[inner] = e.placeOfValue()
-		before := len(d.problems)
-		d.value(e.value, into.FieldByIndex(field.Index), inner)
-		if allowed := field.Tag.Get("oneof"); allowed != "" && len(d.problems) == before {
-			d.oneOf(into.FieldByIndex(field.Index).String(), strings.Split(allowed, "|"), inner)
+		allowed := field.Tag.Get("oneof")
+		if allowed != "" && isScalar(e.value) && !isNull(e.value) {
+			d.oneOf(e.value, into.FieldByIndex(field.Index), strings.Split(allowed, "|"), inner)
+			continue
 		}
+		d.value(e.value, into.FieldByIndex(field.Index), inner)
 	}
 }
 
-func (d *decoder) oneOf(given string, allowed []string, path string) {
+// oneOf fills a text that only a few words may be.
+func (d *decoder) oneOf(node ast.Node, into reflect.Value, allowed []string, path string) {
+	given := node.GetToken().Value
 	if !slices.Contains(allowed, given) {
-		name := path[strings.LastIndexByte(path, '.')+1:]
-		d.report(path, fmt.Sprintf("unknown %s %s", name, quote(given)), suggest(given, allowed))
+		d.report(path, fmt.Sprintf("unknown %s %s", lastOf(path), quote(given)), suggest(given, allowed))
+		return
 	}
+	into.SetString(given)
 }
 
 // named fills a map from a mapping whose keys are names an operator chose.
@@ -171,10 +171,6 @@ func (d *decoder) text(node ast.Node, path string) (string, bool) {
 		d.wrongType(path, "text", node)
 		return "", false
 	}
-	if strings.TrimSpace(text) != text || text == "" {
-		d.report(path, quote(text)+" is empty, or begins or ends with a space", "leave it out to mean none")
-		return "", false
-	}
 	if problem := badText(text); problem != "" {
 		d.report(path, problem, "")
 		return "", false
@@ -182,11 +178,16 @@ func (d *decoder) text(node ast.Node, path string) (string, bool) {
 	return text, true
 }
 
-// badText says why a text cannot be shown on one line of a terminal. Escapes in
-// quotes can make what the file itself does not hold.
+// badText says why a text is not one that can be shown on a line of a terminal.
+// Escapes in quotes can make what the file itself does not hold.
 func badText(text string) string {
 	const longestText = 500
-	if len(text) > longestText {
+	switch {
+	case text == "":
+		return "this text is empty: leave the field out to mean none"
+	case strings.TrimSpace(text) != text:
+		return "this text begins or ends with a space"
+	case len(text) > longestText:
 		return fmt.Sprintf("this text is longer than %d bytes", longestText)
 	}
 	for i, letter := range text {
@@ -198,14 +199,14 @@ func badText(text string) string {
 }
 
 func (d *decoder) number(node ast.Node, into reflect.Value, path string) {
-	if isNull(node) || node.GetToken().Type != token.IntegerType {
+	if kindOf(node) != "a number" {
 		d.wrongType(path, "a whole number", node)
 		return
 	}
 	written := node.GetToken().Value
 	n, err := parseNumber(written)
 	if err != nil || n < 0 || n > 1_000_000_000 {
-		d.report(path, quote(written)+" is not a number from 0 to 1000000000", "")
+		d.report(path, quote(written)+" is not a whole number from 0 to 1000000000", "")
 		return
 	}
 	into.SetInt(int64(n))
@@ -277,57 +278,11 @@ func (d *decoder) portSpan(node ast.Node, path string) (PortSpan, bool) {
 	return PortSpan{First: port, Last: port}, err == nil
 }
 
-// entry is one key of a mapping and its value.
-type entry struct {
-	key   string
-	at    position // of the key
-	value ast.Node
-}
-
-// placeOfValue is where a mistake in the value is shown: at a single value
-// itself, and at the key of everything larger.
-func (e entry) placeOfValue() position {
-	if isScalar(e.value) {
-		return startOf(e.value)
-	}
-	return e.at
-}
-
-// entries returns the keys of a mapping, each once. A key with nothing after it
-// is an empty mapping: its fields may all be commented out.
-func (d *decoder) entries(node ast.Node, path string) []entry {
-	if isNull(node) {
-		return nil
-	}
-	mapping, ok := node.(*ast.MappingNode)
-	if !ok {
-		d.wrongType(path, "fields with values (key: value)", node)
-		return nil
-	}
-	var found []entry
-	first := map[string]position{}
-	for _, pair := range mapping.Values {
-		at := startOf(pair.Key)
-		key, ok := pair.Key.(*ast.StringNode)
-		if !ok {
-			d.reportAt(at, "a key must be text", "")
-			continue
-		}
-		if before, twice := first[key.Value]; twice {
-			d.reportAt(at, fmt.Sprintf("%s is here twice, first in line %d", quote(key.Value), before.line), "")
-			continue
-		}
-		first[key.Value] = at
-		found = append(found, entry{key: key.Value, at: at, value: pair.Value})
-	}
-	return found
-}
-
 func (d *decoder) wrongType(path, want string, node ast.Node) {
 	what := "this must be " + want
 	if path != "" {
-		what = path[strings.LastIndexByte(path, '.')+1:] + " must be " + want
-		if _, err := strconv.Atoi(path[strings.LastIndexByte(path, '.')+1:]); err == nil {
+		what = lastOf(path) + " must be " + want
+		if _, err := strconv.Atoi(lastOf(path)); err == nil {
 			what = "each entry must be " + want
 		}
 	}
@@ -336,49 +291,6 @@ func (d *decoder) wrongType(path, want string, node ast.Node) {
 		suggestion = fmt.Sprintf("put it in quotes: %q", node.GetToken().Value)
 	}
 	d.report(path, what+", not "+kindOf(node), suggestion)
-}
-
-func kindOf(node ast.Node) string {
-	if isNull(node) {
-		return "nothing"
-	}
-	switch node.Type() {
-	case ast.MappingType, ast.MappingValueType:
-		return "fields with values"
-	case ast.SequenceType:
-		return "a list"
-	case ast.IntegerType, ast.FloatType, ast.InfinityType, ast.NanType:
-		return "a number"
-	case ast.BoolType:
-		return "true or false"
-	}
-	return "text"
-}
-
-func isNull(node ast.Node) bool { return node == nil || node.Type() == ast.NullType }
-
-func isScalar(node ast.Node) bool {
-	if node == nil {
-		return false
-	}
-	_, ok := node.(ast.ScalarNode)
-	return ok
-}
-
-// startOf is where a node begins. A mapping in block style begins at its first
-// key; its own token is the colon after it.
-func startOf(node ast.Node) position {
-	if node == nil {
-		return position{1, 1}
-	}
-	if m, ok := node.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
-		return startOf(m.Values[0].Key)
-	}
-	t := node.GetToken()
-	if t == nil || t.Position == nil {
-		return position{1, 1}
-	}
-	return position{t.Position.Line, t.Position.Column}
 }
 
 func fieldNamed(t reflect.Type, key string) (reflect.StructField, bool) {
@@ -407,3 +319,6 @@ func below(path, name string) string {
 	}
 	return path + "." + name
 }
+
+// lastOf is the last name of a path.
+func lastOf(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }

@@ -53,8 +53,8 @@ func parsePort(text string) (uint16, error) {
 
 // parseSpan reads "5900-5999".
 func parseSpan(text string) (PortSpan, error) {
-	from, to, isSpan := strings.Cut(text, "-")
-	if !isSpan {
+	from, to, _ := strings.Cut(text, "-")
+	if from == "" || to == "" {
 		if _, err := parsePort(text); err == nil {
 			return PortSpan{}, fmt.Errorf("port %s is text: write it without quotes", text)
 		}

@@ -15,6 +15,10 @@ var ErrLocked = errors.New("locked by another process")
 // ends.
 func LockFile(f *os.File, alone bool) error { return lockFile(f, alone) }
 
+// UnlockFile ends the lock of LockFile. Closing f does so too, unless f is still
+// mapped into memory.
+func UnlockFile(f *os.File) error { return unlockFile(f) }
+
 // RenameDurably renames a file within its folder, replacing what has the new
 // name, and returns when the new name would survive a power cut. The contents
 // must have been synced before.

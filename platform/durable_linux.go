@@ -24,6 +24,8 @@ func lockFile(f *os.File, alone bool) error {
 	return nil
 }
 
+func unlockFile(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+
 func renameDurably(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err

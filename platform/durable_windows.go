@@ -8,16 +8,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockFile locks one byte far behind the end of the file, where nothing is read
-// or written: a lock on Windows bars others from the bytes it covers. bbolt locks
-// the last byte there is, so this is the one before it.
 func lockFile(f *os.File, alone bool) error {
 	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if alone {
 		flags |= windows.LOCKFILE_EXCLUSIVE_LOCK
 	}
-	at := &windows.Overlapped{Offset: 1<<32 - 2, OffsetHigh: 1<<32 - 1}
-	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, at)
+	err := windows.LockFileEx(windows.Handle(f.Fd()), flags, 0, 1, 0, lockedByte())
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return ErrLocked
 	}
@@ -25,6 +21,17 @@ func lockFile(f *os.File, alone bool) error {
 		return fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
 	return nil
+}
+
+func unlockFile(f *os.File) error {
+	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, lockedByte())
+}
+
+// lockedByte is a place far behind the end of any file, where nothing is read or
+// written: a lock on Windows bars others from the bytes it covers. bbolt locks
+// the last byte there is, so this is the one before it.
+func lockedByte() *windows.Overlapped {
+	return &windows.Overlapped{Offset: 1<<32 - 2, OffsetHigh: 1<<32 - 1}
 }
 
 func renameDurably(from, to string) error {

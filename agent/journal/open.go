@@ -240,8 +240,9 @@ func (j *Journal) Close() error {
 	j.db = nil
 	if j.broken != nil {
 		// bbolt may have stumbled with its locks held, and would wait for them
-		// for ever. Closing the file ends the lock on it; the mapping stays.
-		return j.file.Close()
+		// for ever. Its mapping of the file stays, and would keep the file
+		// locked too.
+		return errors.Join(platform.UnlockFile(j.file), j.file.Close())
 	}
 	return db.Close()
 }

@@ -359,3 +359,35 @@ func TestInspectAgreesWithBolt(t *testing.T) {
 		t.Errorf("got %d lines; want about 300", len(got))
 	}
 }
+
+// largeJournal has as much as the usual limits let in.
+func largeJournal(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "j.db")
+	j := open(t, path, Limits{})
+	line := Entry{At: noon, Kind: "result", Threat: "T-2346", Action: "close-port", By: "policy", Text: strings.Repeat("stopped smbd.service ", 8)}
+	for range 10 {
+		keep(t, j, Batch{Entries: slices.Repeat([]Entry{line}, 1000)})
+	}
+	for i := range 100 {
+		begin(t, j, fmt.Sprintf("T-%04d", i))
+	}
+	j.Close()
+	return path
+}
+
+func BenchmarkOpen(b *testing.B) {
+	path := largeJournal(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		open(b, path, Limits{}).Close()
+	}
+}
+
+func BenchmarkBegin(b *testing.B) {
+	j := open(b, largeJournal(b), Limits{})
+	b.ReportAllocs()
+	for b.Loop() {
+		begin(b, j, "T-2346")
+	}
+}

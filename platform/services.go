@@ -26,6 +26,9 @@ type Unit struct {
 	Description string   `json:"description"`
 	Fragment    string   `json:"fragment"` // the unit file
 	MainPID     int      `json:"main_pid"`
+	// Text is the unit file itself, for a transient unit only: its file goes away
+	// when it stops.
+	Text string `json:"text"`
 	// RequiredBy are active units that stop when this one does.
 	RequiredBy []string `json:"required_by"`
 }

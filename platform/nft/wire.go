@@ -1,0 +1,163 @@
+package nft
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/mdlayher/netlink"
+)
+
+// Numbers of the kernel's interface, from linux/netfilter/nfnetlink.h and
+// linux/netfilter/nf_tables.h.
+const (
+	subsystem  = 10 // NFNL_SUBSYS_NFTABLES
+	batchBegin = 0x10
+	batchEnd   = 0x11
+
+	headerLen = 4 // struct nfgenmsg
+)
+
+// command is one NFT_MSG_*.
+type command uint8
+
+const (
+	newTable   command = 0
+	getTable   command = 1
+	delTable   command = 2
+	newChain   command = 3
+	getChain   command = 4
+	delChain   command = 5
+	newRule    command = 6
+	getRule    command = 7
+	delRule    command = 8
+	newSet     command = 9
+	getSet     command = 10
+	delSet     command = 11
+	newElement command = 12
+	getElement command = 13
+	delElement command = 14
+	newGen     command = 15
+	getGen     command = 16
+)
+
+// Attribute numbers; the names after NFTA_ are those of the kernel.
+const (
+	attrTableName  = 1
+	attrTableFlags = 2
+
+	attrChainTable  = 1
+	attrChainName   = 3
+	attrChainHook   = 4
+	attrChainPolicy = 5
+	attrChainType   = 7
+
+	attrHookNumber   = 1
+	attrHookPriority = 2
+	attrHookDevice   = 3
+
+	attrRuleTable    = 1
+	attrRuleChain    = 2
+	attrRuleExprs    = 4
+	attrRuleUserdata = 7
+
+	attrSetTable   = 1
+	attrSetName    = 2
+	attrSetFlags   = 3
+	attrSetKeyType = 4
+	attrSetKeyLen  = 5
+	attrSetDesc    = 9
+	attrSetID      = 10
+
+	attrDescConcat = 2
+	attrFieldLen   = 1
+
+	attrElemsTable = 1
+	attrElemsSet   = 2
+	attrElemsList  = 3
+
+	attrElemKey     = 1
+	attrElemFlags   = 3
+	attrElemTimeout = 4
+	attrElemKeyEnd  = 10
+
+	attrListElem    = 1
+	attrDataValue   = 1
+	attrDataVerdict = 2
+	attrVerdictCode = 1
+
+	attrExprName = 1
+	attrExprData = 2
+
+	attrGenID = 1
+)
+
+// Flags of sets and of elements (NFT_SET_*, NFT_SET_ELEM_*).
+const (
+	setAnonymous = 1
+	setInterval  = 4
+	setMap       = 8
+	setTimeout   = 16
+	setConcat    = 128
+
+	elemIntervalEnd = 1
+)
+
+// register is the one that every expression works on (NFT_REG_1); verdicts have
+// their own (NFT_REG_VERDICT).
+const (
+	register        = 1
+	registerVerdict = 0
+)
+
+// message builds one request. Its attributes are in network byte order.
+func message(c command, family Family, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) netlink.Message {
+	ae := netlink.NewAttributeEncoder()
+	ae.ByteOrder = binary.BigEndian
+	fill(ae)
+	body, err := ae.Encode()
+	if err != nil { // a value over 64 kB, which no table of ours can hold
+		body = nil
+	}
+	return netlink.Message{
+		Header: netlink.Header{
+			Type:  netlink.HeaderType(subsystem<<8 | int(c)),
+			Flags: netlink.Request | flags,
+		},
+		Data: append([]byte{byte(family), 0, 0, 0}, body...),
+	}
+}
+
+// batch wraps requests into one transaction: all of them or none. The kernel
+// answers only the last, or the first that it refuses.
+func batch(requests []netlink.Message) []netlink.Message {
+	edge := func(kind netlink.HeaderType) netlink.Message {
+		return netlink.Message{
+			Header: netlink.Header{Type: kind, Flags: netlink.Request},
+			Data:   []byte{0, 0, 0, subsystem},
+		}
+	}
+	out := append([]netlink.Message{edge(batchBegin)}, requests...)
+	out[len(out)-1].Header.Flags |= netlink.Acknowledge
+	return append(out, edge(batchEnd))
+}
+
+// attributes returns a decoder for the body of a message of the kernel.
+func attributes(m netlink.Message) (*netlink.AttributeDecoder, error) {
+	if len(m.Data) < headerLen {
+		return nil, fmt.Errorf("read message: %d bytes are too few", len(m.Data))
+	}
+	ad, err := netlink.NewAttributeDecoder(m.Data[headerLen:])
+	if err != nil {
+		return nil, fmt.Errorf("read message: %w", err)
+	}
+	ad.ByteOrder = binary.BigEndian
+	return ad, nil
+}
+
+// nest writes a nested attribute whose content cannot fail.
+func nest(ae *netlink.AttributeEncoder, kind uint16, fill func(*netlink.AttributeEncoder)) {
+	ae.Nested(kind, func(inner *netlink.AttributeEncoder) error {
+		fill(inner)
+		return nil
+	})
+}

@@ -83,26 +83,18 @@ func cutPort(text string) (host, port string, ok bool) {
 }
 
 func (k *Keep) setHost(host string) error {
-	// Both [2001:db8::]/32 and [2001:db8::/32] are in use.
-	bare := strings.Replace(strings.TrimPrefix(host, "["), "]", "", 1)
-	bracketed := bare != host
-	prefix, err := netip.ParsePrefix(bare)
-	if err != nil {
-		var addr netip.Addr
-		if addr, err = netip.ParseAddr(bare); err == nil {
-			prefix = netip.PrefixFrom(addr, addr.BitLen())
-		}
-	}
+	bare, bracketed := unbracket(host)
+	prefix, isAddress := parseNetwork(bare)
 	switch {
-	case err == nil && prefix.Addr().Is6() && !bracketed:
+	case isAddress && prefix.Addr().Is6() && !bracketed:
 		return fmt.Errorf("an IPv6 address stands in brackets: [%s]", host)
-	case err == nil && prefix.Addr().Is6() == bracketed && prefix.Addr().Zone() == "":
+	case isAddress && prefix.Addr().Is6() == bracketed:
 		return k.setNetwork(prefix)
 	}
 	if word := nearest(host, []string{"hub", "dns", "dhcp"}); word != "" && k.Port == 0 {
 		return fmt.Errorf("did you mean %q?", word)
 	}
-	if bracketed || strings.ContainsAny(host, "/%") || !isHostName(host) {
+	if !isHostName(host) {
 		return fmt.Errorf("%s is no address and no name: %s", quote(host), keepExample)
 	}
 	if k.Port == 0 {
@@ -110,6 +102,30 @@ func (k *Keep) setHost(host string) error {
 	}
 	k.Kind, k.Name = KeepName, strings.ToLower(strings.TrimSuffix(host, "."))
 	return nil
+}
+
+// unbracket takes the brackets off [2001:db8::]/32 and [2001:db8::/32]: both are
+// in use.
+func unbracket(host string) (bare string, bracketed bool) {
+	inside, opened := strings.CutPrefix(host, "[")
+	address, bits, closed := strings.Cut(inside, "]")
+	if !opened || !closed {
+		return host, false
+	}
+	return address + bits, true
+}
+
+// parseNetwork reads an address or a CIDR. An address with a zone is neither: a
+// zone means nothing to a firewall that speaks of networks.
+func parseNetwork(text string) (netip.Prefix, bool) {
+	if prefix, err := netip.ParsePrefix(text); err == nil {
+		return prefix, true
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(addr, addr.BitLen()), true
 }
 
 func (k *Keep) setNetwork(prefix netip.Prefix) error {

@@ -65,8 +65,12 @@ type Owner struct {
 	User       string `json:"user"`
 	// Unit is the unit that owns the socket: the socket unit if PID 1 holds it
 	// too, else the service of PID. "" if no unit does.
-	Unit      string `json:"unit"`
-	Package   string `json:"package"`   // the package that brought Exe, "samba 2:4.17.12"
+	Unit string `json:"unit"`
+	// UserUnit is the unit of the user's own service manager that PID is part of,
+	// or "". The system's service manager knows no such unit, though it may know
+	// another one of that name.
+	UserUnit  string `json:"user_unit"`
+	Package   string `json:"package"`   // the package that brought Exe, "samba 2:4.17.12"; known on hosts with dpkg
 	Container string `json:"container"` // "" on the host itself
 	// Kernel is true for a socket that no process holds, such as NFS.
 	Kernel bool `json:"kernel"`

@@ -1,3 +1,10 @@
 package platform
 
-func local(o Options) *Host { return &Host{} }
+func local(o Options) *Host {
+	firewall := newFirewall()
+	return &Host{
+		Observer: newObserver(o, firewall),
+		Firewall: firewall,
+		Services: newServices(),
+	}
+}

@@ -161,6 +161,9 @@ func (o *Owners) Holders(cookie uint64) ([]Holder, Holding) {
 	return nil, Hidden
 }
 
+// Knows tells whether that socket was there in the latest Update.
+func (o *Owners) Knows(cookie uint64) bool { return o.sockets[cookie] != nil }
+
 // IsManager tells whether a process is a service manager, which opens sockets
 // on behalf of services and keeps them open beside them.
 func (o *Owners) IsManager(pid int) bool { return o.proc.isManager(int32(pid)) }

@@ -124,17 +124,17 @@ func (u *UDPServices) forget(now time.Time) {
 	}
 }
 
-// Serves tells whether the port of a UDP socket says that it serves.
-func (u *UDPServices) Serves(s Socket) bool {
-	if !u.HandedOut(s.Port) {
+// Serves tells whether the port of a user's UDP socket says that it serves.
+func (u *UDPServices) Serves(uid uint32, port uint16) bool {
+	if !u.HandedOut(port) {
 		return true
 	}
-	t := u.tenants[place{s.UID, s.Port}]
+	t := u.tenants[place{uid, port}]
 	return t.settled && t.before
 }
 
-// Settled tells whether a socket has kept its port for so long that it is worth
-// knowing who holds it.
-func (u *UDPServices) Settled(s Socket) bool {
-	return !u.HandedOut(s.Port) || u.tenants[place{s.UID, s.Port}].settled
+// Settled tells whether a user's UDP socket has kept its port for so long that
+// it is worth knowing who holds it.
+func (u *UDPServices) Settled(uid uint32, port uint16) bool {
+	return !u.HandedOut(port) || u.tenants[place{uid, port}].settled
 }

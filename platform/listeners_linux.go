@@ -1,0 +1,188 @@
+package platform
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/platform/packages"
+	"github.com/firebreak-sec/firebreak/platform/sockets"
+)
+
+// listenerReader reads the listeners of the network namespace it was made in,
+// and remembers their owners from one reading to the next.
+type listenerReader struct {
+	diag     *sockets.Reader
+	owners   *sockets.Owners
+	udp      *sockets.UDPServices
+	book     *processBook
+	users    userNames
+	units    *socketUnits
+	packages *packages.Index
+	all      []sockets.Socket // this and wanted are kept to be filled again
+	wanted   []sockets.Socket
+	asked    bool // owners were looked for before
+}
+
+func newListenerReader() (*listenerReader, error) {
+	diag, err := sockets.Open()
+	if err != nil {
+		return nil, err
+	}
+	owners, err := sockets.NewOwners()
+	if err != nil {
+		diag.Close()
+		return nil, err
+	}
+	return &listenerReader{
+		diag: diag, owners: owners, udp: newUDPServices(),
+		book: newProcessBook(), units: newSocketUnits(), packages: packages.New(""),
+	}, nil
+}
+
+// newUDPServices starts from the ports that the kernel hands out at this moment
+// in this network namespace.
+func newUDPServices() *sockets.UDPServices {
+	text := func(name string) string {
+		data, err := os.ReadFile("/proc/sys/net/ipv4/" + name)
+		if err != nil {
+			return ""
+		}
+		return string(data)
+	}
+	return sockets.NewUDPServices(text("ip_local_port_range"), text("ip_local_reserved_ports"))
+}
+
+func (r *listenerReader) close() {
+	r.diag.Close()
+	r.owners.Close()
+}
+
+// read returns the listeners by port. With owners, what could not be seen of
+// them becomes gaps.
+func (r *listenerReader) read(ctx context.Context, owners bool) ([]Listener, []Gap, error) {
+	all, err := r.diag.Read(r.all[:0])
+	if err != nil {
+		return nil, nil, err
+	}
+	r.all = all
+	r.udp.Look(all, time.Now())
+	var gaps []Gap
+	if owners {
+		if err := r.findHolders(); err != nil {
+			gaps = append(gaps, Gap{Part: PartOwners, Reason: "the owners of ports cannot be seen: " + err.Error()})
+			owners = false
+		}
+	}
+	interfaces, networked := interfaceNames()
+	found := make([]Listener, 0, len(r.all))
+	for i := range r.all {
+		if s := &r.all[i]; r.mayServe(s) {
+			l := listenerFrom(s, interfaces)
+			l.Reach = reachOf(l, networked)
+			found = append(found, l)
+		}
+	}
+	if owners {
+		gaps = append(gaps, r.tellOwners(ctx, found)...)
+	}
+	found = slices.DeleteFunc(found, func(l Listener) bool { return !r.serves(l) })
+	slices.SortFunc(found, compareListeners)
+	return found, gaps, nil
+}
+
+// findHolders looks for those who hold the sockets. A UDP socket that may only
+// be asking is looked for in the first reading, which goes through every process
+// anyway, and later on when it has settled: else every question that a browser
+// asks would set off a search.
+func (r *listenerReader) findHolders() error {
+	r.wanted = r.wanted[:0]
+	for _, s := range r.all {
+		if !r.asked || s.Protocol == sockets.TCP || r.owners.Knows(s.Cookie) || r.udp.Settled(s.UID, s.Port) {
+			r.wanted = append(r.wanted, s)
+		}
+	}
+	r.asked = true
+	if err := r.owners.Update(r.wanted); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(r.wanted, r.isOrphan) {
+		return nil
+	}
+	// Nobody holds a socket either if it was closed during the search.
+	again, err := r.diag.Read(nil)
+	if err != nil {
+		return err
+	}
+	r.all = slices.DeleteFunc(r.all, func(s sockets.Socket) bool {
+		return r.isOrphan(s) && !slices.ContainsFunc(again, func(t sockets.Socket) bool { return t.Cookie == s.Cookie })
+	})
+	return nil
+}
+
+func (r *listenerReader) isOrphan(s sockets.Socket) bool {
+	_, holding := r.owners.Holders(s.Cookie)
+	return holding == sockets.Nobody
+}
+
+// mayServe tells whether a socket can be a listener, before its owner is known.
+func (r *listenerReader) mayServe(s *sockets.Socket) bool {
+	if s.Protocol == sockets.TCP || r.udp.Serves(s.UID, s.Port) {
+		return true
+	}
+	holders, holding := r.owners.Holders(s.Cookie)
+	return holding == sockets.Nobody || (len(holders) > 0 && holders[0].PID == 1)
+}
+
+// serves tells the listeners from UDP sockets that only ask: see
+// sockets.UDPServices for the whole rule.
+func (r *listenerReader) serves(l Listener) bool {
+	return l.Protocol == TCP || r.udp.Serves(l.UID, l.Port) ||
+		l.Owner.Kernel || strings.HasSuffix(l.Owner.Unit, ".socket")
+}
+
+func listenerFrom(s *sockets.Socket, interfaces map[int]string) Listener {
+	l := Listener{
+		Protocol: TCP, Address: s.Addr, Port: s.Port,
+		DualStack: s.Addr == netip.IPv6Unspecified() && !s.V6Only,
+		Interface: interfaces[int(s.Interface)],
+		Inode:     s.Inode, Cookie: s.Cookie, UID: s.UID,
+	}
+	if s.Protocol == sockets.UDP {
+		l.Protocol = UDP
+	}
+	if s.Interface != 0 && l.Interface == "" {
+		l.Interface = strconv.FormatUint(uint64(s.Interface), 10)
+	}
+	if s.Addr.Is6() && s.Addr.IsLinkLocalUnicast() {
+		l.Address = s.Addr.WithZone(l.Interface)
+	}
+	return l
+}
+
+// interfaceNames returns the interfaces of the host by index, and whether there
+// is any beside loopback. If they cannot be listed there may be some.
+func interfaceNames() (names map[int]string, networked bool) {
+	list, err := net.Interfaces()
+	names = map[int]string{}
+	for _, i := range list {
+		names[i.Index] = i.Name
+		networked = networked || i.Flags&net.FlagLoopback == 0
+	}
+	return names, networked || err != nil
+}
+
+func compareListeners(a, b Listener) int {
+	return cmp.Or(
+		cmp.Compare(a.Port, b.Port),
+		cmp.Compare(a.Protocol, b.Protocol),
+		a.Address.Compare(b.Address),
+		cmp.Compare(a.Cookie, b.Cookie),
+	)
+}

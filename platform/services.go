@@ -25,6 +25,7 @@ type Unit struct {
 	Triggers    []string `json:"triggers"`
 	Description string   `json:"description"`
 	Fragment    string   `json:"fragment"` // the unit file
+	DropIns     []string `json:"drop_ins"` // files that change it
 	MainPID     int      `json:"main_pid"`
 	// Text is the unit file itself, for a transient unit only: its file goes away
 	// when it stops.

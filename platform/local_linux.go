@@ -3,8 +3,12 @@ package platform
 func local(o Options) *Host {
 	firewall := newFirewall()
 	return &Host{
-		Observer: newObserver(o, firewall),
-		Firewall: firewall,
-		Services: newServices(),
+		Observer:  newObserver(o, firewall),
+		Firewall:  firewall,
+		Services:  newServices(),
+		Processes: newProcesses(),
+		Notifier:  newNotifier(),
+		Flags:     newFlags(o.StateDir),
+		Files:     newFiles(),
 	}
 }

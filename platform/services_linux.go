@@ -135,6 +135,7 @@ func readUnit(ctx context.Context, conn *dbus.Conn, tree unitTree, name string) 
 		Name: text("Id"), Active: text("ActiveState"), Sub: text("SubState"), File: text("UnitFileState"),
 		TriggeredBy: list("TriggeredBy"), Triggers: list("Triggers"),
 		Description: text("Description"), Fragment: text("FragmentPath"),
+		DropIns: list("DropInPaths"),
 	}
 	aliases := slices.DeleteFunc(list("Names"), func(n string) bool { return n == u.Name })
 	if u.Links, err = tree.links(append([]string{u.Name}, aliases...)...); err != nil {

@@ -123,9 +123,10 @@ func (h *Host) nspawnArgs() []string {
 func (h *Host) waitUntilUp() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
+	ended := h.ended
 	go func() {
 		select {
-		case <-h.ended:
+		case <-ended:
 			cancel()
 		case <-ctx.Done():
 		}

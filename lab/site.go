@@ -60,11 +60,36 @@ func (s *Site) Dir() string { return filepath.Join(sites, s.ID) }
 func (s *Site) Remove() error {
 	return errors.Join(
 		s.endProcesses(),
+		s.removeNspawnFiles(),
 		s.unmount(),
 		s.deleteNamespaces(),
 		s.removeCgroups(),
 		os.RemoveAll(s.Dir()),
 	)
+}
+
+// removeNspawnFiles removes what systemd-nspawn leaves in /run when it is killed:
+// a folder named after the host, and a lock named after its root folder's inode.
+func (s *Site) removeNspawnFiles() error {
+	var errs []error
+	folders, err := filepath.Glob("/run/systemd/nspawn/*/*-" + s.ID)
+	errs = append(errs, err)
+	for _, dir := range folders {
+		errs = append(errs, os.Remove(dir))
+	}
+	roots, err := filepath.Glob(s.Dir() + "/*/root")
+	errs = append(errs, err)
+	for _, root := range roots {
+		var st unix.Stat_t
+		if unix.Stat(root, &st) != nil {
+			continue
+		}
+		err := os.Remove(fmt.Sprintf("/run/systemd/nspawn/locks/inode-%d:%d", st.Dev, st.Ino))
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func removeLeftovers() error {

@@ -57,6 +57,9 @@ type Order struct {
 	// action is done (in Undo: when it is undone).
 	Restrictions platform.Restrictions
 	Inverse      json.RawMessage // what Preview recorded; in Undo and Verify
+	// Snapshot is the host as it was last seen: whom else the owner serves. Nil
+	// if there is none.
+	Snapshot *platform.Snapshot
 	Now          time.Time
 }
 

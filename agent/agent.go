@@ -1,151 +1,265 @@
 // Package agent is the loop: look, detect, decide, act, look again, record.
+//
+// One goroutine (Run) owns all state and is the only one that acts. Whatever
+// takes longer than a moment (a look, stopping a service, a probe) is a job: it
+// runs in one worker that sees no state of the agent, and what it brings back
+// is taken up by the loop. So the loop never waits, and needs no lock.
 package agent
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/detect"
+	"github.com/firebreak-sec/firebreak/agent/evidence"
 	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/agent/policy"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/configs"
 	"github.com/firebreak-sec/firebreak/platform"
 )
 
-// Agent is the running agent. One goroutine (Run) owns all its state; the
-// methods of this file may be called from any other.
-type Agent struct{}
-
-// State is the one-word answer to "is this computer all right?".
-type State string
-
-// The states a host can be in, as status tells them.
-const (
-	StateOK        State = "ok"
-	StateAttention State = "attention" // threats are open
-	StateIsolated  State = "isolated"
-	StateUnsure    State = "unsure" // something could not be read or done
-)
-
-// Status is the host at one glance.
-type Status struct {
-	State     State                    `json:"state"`
-	Host      string                   `json:"host"`
-	Mode      configs.Mode             `json:"mode"`
-	Isolated  bool                     `json:"isolated"`
-	Isolation *IsolationStatus         `json:"isolation"`
-	Paused    *journal.Pause           `json:"paused"`
-	Open      map[configs.Severity]int `json:"open"`
-	Threats   []threat.Threat          `json:"threats"` // the open ones, worst first
-	Blocked   []platform.PortRule      `json:"blocked"` // ports shut at the firewall now
-	Flags     []platform.Flag          `json:"flags"`
-	Policy    PolicyStatus             `json:"policy"`
-	LastLook  time.Time                `json:"last_look"`
-	Gaps      []platform.Gap           `json:"gaps"`
-	Troubles  []string                 `json:"troubles"` // what the agent itself cannot do now, one sentence each
-	Agent     SelfStatus               `json:"agent"`
-	Contact   configs.Contact          `json:"contact"`
-	Next      string                   `json:"next"`
+// Config is what an agent is made of.
+type Config struct {
+	Host      *platform.Host
+	Journal   *journal.Journal
+	Lifecycle configs.Lifecycle
+	PolicyDir string // policy.yaml is in it
+	Evidence  string // folder of evidence bundles
+	// EvidenceLimits bound what is kept there.
+	EvidenceLimits evidence.Limits
+	Version        string
+	HostName       string
+	Log            *zap.Logger
+	Now            func() time.Time
+	// LookAgain is after how long a resolved threat is looked at again, beside
+	// at once and after a reboot.
+	LookAgain []time.Duration
+	// LookEvery is how often the whole host is looked at when nothing happens.
+	LookEvery time.Duration
 }
 
-// IsolationStatus says how and why the host is cut off.
-type IsolationStatus struct {
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"` // ends by itself
-	Reason string    `json:"reason"`
-	By     string    `json:"by"`     // the person, or the plan
-	Threat string    `json:"threat"` // its ID, or "" for a person's
-	Proved bool      `json:"proved"`
-	Detail string    `json:"detail"` // what was proved, or why it is not
-	Keep   []string  `json:"keep"`   // what still works
+// DefaultConfig returns the configuration but for what has no default: Host,
+// Journal, the folders and the names.
+func DefaultConfig() Config {
+	return Config{
+		Log: zap.NewNop(), Now: time.Now,
+		LookAgain: []time.Duration{time.Minute, time.Hour},
+		LookEvery: 5 * time.Minute,
+	}
 }
 
-// PolicyStatus says which policy is in force.
-type PolicyStatus struct {
-	Version  string       `json:"version"` // "workstations r41"
-	Name     string       `json:"name"`
-	Revision int          `json:"revision"`
-	Mode     configs.Mode `json:"mode"`
-	Source   string       `json:"source"`
-	SignedBy string       `json:"signed_by"`
-	Valid    bool         `json:"valid"` // false: a newer file was refused, the last good one stays
-	Error    string       `json:"error"` // why it was refused
+// Agent is the running agent. The fields below the line belong to the loop;
+// the methods of ask.go may be called from any goroutine.
+type Agent struct {
+	cfg     Config
+	orders  chan request
+	jobs    chan job
+	results chan func(context.Context)
+	view    atomic.Pointer[view]
+
+	// ---- owned by the loop ----
+	threats []threat.Threat
+	state   journal.State
+	intents map[uint64]journal.Intent // those that can be undone, or are open
+	batch   journal.Batch             // what the next record will hold
+	policy  configs.Policy
+	builtin configs.Policy // the embedded default
+	// policyUnknown is true while no policy could be read at all: what is in
+	// force is then kept as it is.
+	policyUnknown bool
+	loaded        PolicyStatus
+	terms         actions.Terms
+	snapshot      platform.Snapshot
+	blind         map[string]string // detectors that could not look at the last look, and why
+	plan          policy.Plan
+	flags         []platform.Flag      // what is left for a person to do, as the host has it
+	troubles      map[string]string    // what the agent cannot do now, by what it is about
+	busy          map[string]bool      // threats for which a job is under way
+	retry         map[string]time.Time // threats that are left alone until then
+	clearing      bool                 // flags are being taken down
+	looking       bool                 // a look is queued or under way
+	lastLook      time.Time
+	queued        int  // jobs queued or under way
+	applied       bool // the restrictions in force are known to be the wanted ones
+	appliedAt     time.Time
+	applyAt       time.Time // when applying them is tried again
+	isolationAt   time.Time // when isolation was last proved
+	waiters       []waiter
+	recorded      map[string][32]byte // digests of the threats as the journal has them
+	prunedAt      time.Time
+	started       time.Time
 }
 
-// SelfStatus is what the agent itself costs.
-type SelfStatus struct {
-	Version    string    `json:"version"`
-	Started    time.Time `json:"started"`
-	RSSBytes   uint64    `json:"rss_bytes"`
-	CPUSeconds float64   `json:"cpu_seconds"`
+// job is work for the worker. What it returns runs in the loop.
+type job func(context.Context) (then func(context.Context))
+
+// New returns an agent that has taken up what its journal remembers. It acts
+// only when it is run.
+func New(c Config) (*Agent, error) {
+	a := &Agent{
+		cfg:      c,
+		orders:   make(chan request),
+		jobs:     make(chan job, 1024),
+		results:  make(chan func(context.Context)),
+		blind:    map[string]string{},
+		troubles: map[string]string{},
+		busy:     map[string]bool{},
+		retry:    map[string]time.Time{},
+		intents:  map[uint64]journal.Intent{},
+		recorded: map[string][32]byte{},
+		started:  c.Now(),
+	}
+	var err error
+	if a.builtin, err = configs.Default(); err != nil {
+		return nil, fmt.Errorf("read built-in policy: %w", err)
+	}
+	kept, err := c.Journal.Contents()
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	a.threats, a.state = kept.Threats, kept.State
+	for _, t := range a.threats {
+		a.recorded[t.ID] = digest(t)
+	}
+	for _, i := range kept.Intents {
+		a.intents[i.Seq] = i
+	}
+	if aside := c.Journal.Aside(); aside != "" {
+		a.troubles["journal damaged"] = "The journal was damaged and is kept at " + aside + "; what could be read of it was taken over."
+		a.note("agent", "", "", a.troubles["journal damaged"])
+	}
+	a.publish()
+	return a, nil
 }
 
-// Order is what a person asks of the agent.
-type Order struct {
-	Verb   Verb          `json:"verb"`
-	Threat string        `json:"threat"`
-	Reason string        `json:"reason"`
-	For    time.Duration `json:"for"`   // isolate, pause
-	Until  time.Time     `json:"until"` // except, undo
-	Force  bool          `json:"force"` // release
-	CutMe  bool          `json:"cut_me"`
-	DryRun bool          `json:"dry_run"`
-	NoWait bool          `json:"no_wait"`
-	By     string        `json:"-"`      // who asks: "jd (uid 1000)"; set by the local API from the peer's credentials
-	Remote string        `json:"remote"` // the address the asking person's own session comes from, or ""
+// Run runs the agent until ctx ends. What is in force then stays in force, so
+// that a restart opens nothing.
+func (a *Agent) Run(ctx context.Context) error {
+	policyChanged, err := configs.Watch(ctx, a.cfg.PolicyDir)
+	if err != nil {
+		a.trouble("policy watch", fmt.Errorf("the policy folder cannot be watched, so a change counts from the next look on: %w", err))
+	}
+	events := a.cfg.Host.Observer.Events(ctx)
+	go a.work(ctx)
+	a.start(ctx)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Reset(a.untilNext())
+		select {
+		case <-ctx.Done():
+			return a.stop()
+		case r := <-a.orders:
+			a.order(ctx, r)
+		case then := <-a.results:
+			a.queued--
+			then(ctx)
+		case e, ok := <-events:
+			if !ok {
+				events = nil
+				break
+			}
+			a.look(e.Why)
+		case <-policyChanged:
+			a.loadPolicy(ctx)
+		case <-timer.C:
+		}
+		a.turn(ctx)
+	}
 }
 
-// Verb is one thing a person can ask.
-type Verb string
-
-// The verbs.
-const (
-	Isolate Verb = "isolate"
-	Release Verb = "release"
-	Approve Verb = "approve"
-	Except  Verb = "except"
-	Undo    Verb = "undo"
-	Recheck Verb = "recheck"
-	PauseIt Verb = "pause"
-	Resume  Verb = "resume"
-)
-
-// Reply is what became of an order.
-type Reply struct {
-	Text   string         `json:"text"`  // one sentence, or a few lines for a dry run
-	Done   bool           `json:"done"`  // the order was carried out and proved
-	Lines  []string       `json:"lines"` // what was or would be done
-	Threat *threat.Threat `json:"threat"`
-	Status *Status        `json:"status"`
+// turn is the whole agent on one page: given what is known now, it puts the
+// right restrictions in force, starts what policy wants done, and writes down
+// what changed. It may be called at any time and any number of times.
+func (a *Agent) turn(ctx context.Context) {
+	now := a.cfg.Now()
+	// What has come to its end.
+	a.expire(ctx, now)
+	// Look, or look again.
+	a.lookIfDue(now)
+	a.proveIfDue(now)
+	// Decide.
+	a.plan = policy.Decide(a.policy, a.threats, a.facts(now))
+	// Lessen.
+	a.restrict(ctx, now)
+	// Eliminate.
+	a.remediate(now)
+	a.clearFlags()
+	// Record.
+	a.record(now)
+	a.publish()
+	a.answerWaiters()
 }
 
-// RefusedError says why an order was not carried out, in words for the person
-// who gave it.
-type RefusedError struct{ Reason string }
+// work carries out jobs, one after the other.
+func (a *Agent) work(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case j := <-a.jobs:
+			then := j(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case a.results <- then:
+			}
+		}
+	}
+}
 
-func (e *RefusedError) Error() string { return e.Reason }
+// enqueue gives the worker a job.
+func (a *Agent) enqueue(j job) {
+	a.queued++
+	a.jobs <- j
+}
 
-// Do carries out an order and waits for its proof, unless told not to.
-func (a *Agent) Do(ctx context.Context, o Order) (Reply, error) { return Reply{}, nil }
+// facts are what decisions depend on.
+func (a *Agent) facts(now time.Time) policy.Facts {
+	return policy.Facts{
+		Now: now, Disruptive: a.state.Disruptive, Paused: a.state.Pause != nil,
+		Isolation: a.state.Isolation != nil, IsolationHeldOff: a.state.IsolationHoldOff != nil,
+		Terms: a.terms,
+	}
+}
 
-// Status returns the host at one glance. It never waits for the loop.
-func (a *Agent) Status() Status { return Status{} }
+// untilNext returns how long the loop may sleep.
+func (a *Agent) untilNext() time.Duration {
+	now := a.cfg.Now()
+	next := a.lastLook.Add(a.cfg.LookEvery)
+	if a.looking {
+		next = now.Add(a.cfg.LookEvery)
+	}
+	sooner := func(t time.Time) {
+		if !t.IsZero() && t.After(now) && t.Before(next) {
+			next = t
+		}
+	}
+	for _, t := range a.threats {
+		for _, l := range t.Looks {
+			sooner(l.Due)
+		}
+		if t.Exception != nil {
+			sooner(t.Exception.Until)
+		}
+		if t.HoldOff != nil {
+			sooner(t.HoldOff.Until)
+		}
+		sooner(a.retry[t.ID])
+		if t.WaitingFor == threat.ForWindow {
+			sooner(now.Add(time.Minute))
+		}
+	}
+	for _, until := range a.deadlines() {
+		sooner(until)
+	}
+	return max(next.Sub(now), 50*time.Millisecond)
+}
 
-// Threats returns the open threats, worst first; all adds the resolved ones.
-func (a *Agent) Threats(all bool) []threat.Threat { return nil }
-
-// Threat returns one threat.
-func (a *Agent) Threat(id string) (threat.Threat, bool) { return threat.Threat{}, false }
-
-// History returns at most limit entries after the one numbered after, oldest
-// first; limit 0 is all.
-func (a *Agent) History(after uint64, limit int) ([]journal.Entry, error) { return nil, nil }
-
-// Changed returns a channel that is closed at the next change of status,
-// threats or history.
-func (a *Agent) Changed() <-chan struct{} { return nil }
-
-// EvidenceDir is where evidence bundles are kept.
-func (a *Agent) EvidenceDir() string { return "" }
-
-// Policy returns the policy in force.
-func (a *Agent) Policy() (configs.Policy, PolicyStatus) { return configs.Policy{}, PolicyStatus{} }
+func (a *Agent) detectors() []*detect.Detector { return detect.All() }

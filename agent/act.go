@@ -1,0 +1,285 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/evidence"
+	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/agent/policy"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+const (
+	// actDeadline bounds one action.
+	actDeadline = 3 * time.Minute
+	// retryAfter is how long a threat is left alone after a remediation failed,
+	// for the first time; twice as long each further time.
+	retryAfter = 2 * time.Second
+)
+
+// remediate starts what policy wants done, and says of every other threat what
+// it waits for.
+func (a *Agent) remediate(now time.Time) {
+	chains := map[string][]policy.Step{}
+	var order []string
+	for _, s := range a.plan.Steps {
+		if !s.Enforced {
+			continue
+		}
+		if s.Action.Kind == actions.Mitigation {
+			if s.Wait != "" {
+				a.wait(a.find(s.Threat), s)
+			}
+			continue
+		}
+		if len(chains[s.Threat]) == 0 {
+			order = append(order, s.Threat)
+		}
+		chains[s.Threat] = append(chains[s.Threat], s)
+	}
+	for _, id := range order {
+		t := a.find(id)
+		first := chains[id][0]
+		switch {
+		case a.busy[id] || now.Before(a.retry[id]):
+		case first.Wait != "":
+			a.wait(t, first)
+		case a.troubles["journal"] != "":
+			// Nothing is remediated that could not be recorded. Status says so.
+		default:
+			a.carryOut(t, chains[id])
+		}
+	}
+}
+
+func (a *Agent) wait(t *threat.Threat, s policy.Step) {
+	if t.Stage == threat.Waiting && t.WaitingFor == s.Wait {
+		return
+	}
+	if t.Wait(s.Wait) != nil {
+		return
+	}
+	a.note("stage", t.ID, s.Action.Name, "waits: "+s.Why)
+	a.touch(t)
+}
+
+// prepared is what is known before an action is carried out.
+type prepared struct {
+	preview  actions.Preview
+	evidence string
+	keepErr  error // why evidence could not be kept
+	err      error
+}
+
+// carryOut carries out the remediations of one threat, one after the other:
+// preview and evidence first, then the intent in the journal, then the act.
+func (a *Agent) carryOut(t *threat.Threat, steps []policy.Step) {
+	a.busy[t.ID] = true
+	order := a.orderFor(*t)
+	step, copyOf, snap, now := steps[0], *t, a.snapshot, a.cfg.Now()
+	keep := policy.Evidence(a.policy, *t) && len(t.Evidence) <= t.Recurrences
+	host, dir, limits := a.cfg.Host, a.cfg.Evidence, a.cfg.EvidenceLimits
+	a.enqueue(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, actDeadline)
+		defer cancel()
+		var p prepared
+		if keep {
+			p.evidence, p.keepErr = evidence.Collect(ctx, host, copyOf, snap, now, dir, limits)
+		}
+		p.preview, p.err = step.Action.Preview(ctx, host, order)
+		return func(context.Context) { a.prepared(copyOf.ID, steps, order, p) }
+	})
+}
+
+// prepared writes the intent down and starts the act.
+func (a *Agent) prepared(id string, steps []policy.Step, order actions.Order, p prepared) {
+	t, step := a.find(id), steps[0]
+	if t == nil {
+		delete(a.busy, id)
+		return
+	}
+	a.keptEvidence(t, p)
+	switch {
+	case p.err != nil:
+		a.failed(t, step, p.err)
+		return
+	case p.preview.Refused != "":
+		a.failed(t, step, fmt.Errorf("%s: %w", p.preview.Refused, actions.ErrCannot))
+		return
+	case !a.stillWanted(id, step):
+		delete(a.busy, id)
+		return
+	}
+	order.Inverse = p.preview.Inverse
+	intent := journal.Intent{
+		At: a.cfg.Now(), Threat: id, Action: step.Action.Name, Kind: string(step.Action.Kind), By: by(t),
+		Because: step.Because, Subject: order.Subject, Steps: p.preview.Steps, Inverse: order.Inverse, Open: true,
+	}
+	platform.FaultPoint("intent: before write")
+	seq, err := a.cfg.Journal.Begin(intent)
+	a.trouble("journal", err)
+	if err != nil {
+		delete(a.busy, id)
+		a.retry[id] = a.cfg.Now().Add(applyRetry)
+		return
+	}
+	platform.FaultPoint("intent: after write")
+	intent.Seq = seq
+	a.intents[seq] = intent
+	t.Actions = append(slices.Clone(t.Actions), threat.Act{
+		Seq: seq, Name: step.Action.Name, Kind: intent.Kind, At: intent.At, By: intent.By,
+		Result: "pending", Detail: strings.Join(p.preview.Steps, "; "),
+	})
+	a.touch(t)
+	if step.Action.Disruptive {
+		a.countDisruptive(intent.At)
+	}
+	a.act(id, steps, order, seq)
+}
+
+func by(t *threat.Threat) string {
+	if t.Approved != "" {
+		return t.Approved
+	}
+	return "policy"
+}
+
+// stillWanted tells whether the policy, as it is now, wants the step: it may
+// have changed while evidence was kept.
+func (a *Agent) stillWanted(id string, step policy.Step) bool {
+	plan := policy.Decide(a.policy, a.threats, a.facts(a.cfg.Now()))
+	return slices.ContainsFunc(plan.Carried(), func(s policy.Step) bool {
+		return s.Threat == id && s.Action.Name == step.Action.Name
+	})
+}
+
+func (a *Agent) keptEvidence(t *threat.Threat, p prepared) {
+	if p.keepErr != nil {
+		a.note("result", t.ID, "evidence", "evidence could not be kept: "+p.keepErr.Error())
+	}
+	if p.evidence == "" {
+		return
+	}
+	t.Evidence = append(slices.Clone(t.Evidence), p.evidence)
+	a.note("result", t.ID, "evidence", "evidence kept: "+p.evidence)
+	a.touch(t)
+}
+
+// act carries out one action whose intent is on disk.
+func (a *Agent) act(id string, steps []policy.Step, order actions.Order, seq uint64) {
+	host, action := a.cfg.Host, steps[0].Action
+	a.enqueue(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, actDeadline)
+		defer cancel()
+		platform.FaultPoint(action.Name + ": before do")
+		result, err := action.Do(ctx, host, order)
+		platform.FaultPoint(action.Name + ": after do")
+		if err == nil {
+			var effect actions.Effect
+			if effect, err = action.Verify(ctx, host, order); err == nil && !effect.InForce {
+				err = errors.New(effect.Detail)
+			}
+		}
+		return func(context.Context) { a.acted(id, steps, seq, result, err) }
+	})
+}
+
+// acted records what became of an action.
+func (a *Agent) acted(id string, steps []policy.Step, seq uint64, result actions.Result, err error) {
+	t, step := a.find(id), steps[0]
+	platform.FaultPoint(step.Action.Name + ": before result")
+	a.finish(seq)
+	if t == nil {
+		delete(a.busy, id)
+		return
+	}
+	if err != nil {
+		a.setAct(t, seq, resultOf(err), err.Error(), true)
+		a.failed(t, step, err)
+		return
+	}
+	a.setAct(t, seq, "done", strings.Join(result.Done, "; "), a.intents[seq].Inverse != nil)
+	a.note("result", id, step.Action.Name, "done: "+strings.Join(result.Done, "; "))
+	if result.Waits == "person" {
+		_ = t.Wait(threat.ForPerson)
+		a.withFlags(func(context.Context, *platform.Host) error { return nil })
+		delete(a.busy, id)
+		a.touch(t)
+		return
+	}
+	if rest := steps[1:]; len(rest) > 0 && rest[0].Wait == "" {
+		a.carryOut(t, rest)
+		return
+	}
+	_ = t.Move(threat.Remediated)
+	a.touch(t)
+	delete(a.busy, id)
+	a.validate(id, "at once")
+}
+
+func resultOf(err error) string {
+	if errors.Is(err, actions.ErrCannot) {
+		return "cannot"
+	}
+	return "failed"
+}
+
+// finish closes an intent with the next record.
+func (a *Agent) finish(seq uint64) {
+	i, ok := a.intents[seq]
+	if !ok {
+		return
+	}
+	i.Open = false
+	a.intents[seq] = i
+	a.batch.Finished = append(a.batch.Finished, seq)
+}
+
+func (a *Agent) setAct(t *threat.Threat, seq uint64, result, detail string, undoable bool) {
+	t.Actions = slices.Clone(t.Actions)
+	for i := range t.Actions {
+		if act := &t.Actions[i]; act.Seq == seq {
+			act.Result, act.Detail, act.Undoable = result, detail, undoable
+		}
+	}
+	a.touch(t)
+}
+
+// failed leaves a threat whose remediation did not work to be tried again, or
+// to a person.
+func (a *Agent) failed(t *threat.Threat, step policy.Step, err error) {
+	delete(a.busy, t.ID)
+	result := resultOf(err)
+	if !slices.ContainsFunc(t.Actions, func(x threat.Act) bool { return x.Detail == err.Error() && x.Result == result }) {
+		t.Actions = append(slices.Clone(t.Actions), threat.Act{
+			Name: step.Action.Name, Kind: string(step.Action.Kind), At: a.cfg.Now(), By: by(t),
+			Result: result, Detail: err.Error(),
+		})
+	}
+	t.Attempts++
+	a.note("result", t.ID, step.Action.Name, fmt.Sprintf("%s, attempt %d: %v", result, t.Attempts, err))
+	a.touch(t)
+	if result == "cannot" || t.Attempts >= threat.MaxAttempts {
+		_ = t.Wait(threat.ForPerson)
+		a.note("stage", t.ID, step.Action.Name, "waits for a person: "+step.Action.Name+" does not work here")
+		return
+	}
+	a.retry[t.ID] = a.cfg.Now().Add(retryAfter << t.Attempts)
+}
+
+// orderFor returns the order for an action on t. Restrictions are those in
+// force: an action that changes them is derived, never ordered.
+func (a *Agent) orderFor(t threat.Threat) actions.Order {
+	snap := a.snapshot
+	return actions.Order{
+		Threat: t.ID, Subject: t.Subject, Terms: a.termsFor(t), Now: a.cfg.Now(),
+		Restrictions: a.state.Restrictions, Snapshot: &snap,
+	}
+}

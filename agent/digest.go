@@ -1,0 +1,20 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/agent/threat"
+)
+
+// digest identifies what of a threat is worth a write to disk: everything but
+// when it was last seen, and by which process or socket.
+func digest(t threat.Threat) [sha256.Size]byte {
+	t.LastSeen = time.Time{}
+	data, err := json.Marshal(t)
+	if err != nil {
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(data)
+}

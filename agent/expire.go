@@ -1,0 +1,104 @@
+package agent
+
+import (
+	"context"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/agent/threat"
+)
+
+// proveIsolationEvery is how often an isolation is proved again while it lasts.
+const proveIsolationEvery = 30 * time.Second
+
+// deadlines are the times at which something ends, or is due, by itself.
+func (a *Agent) deadlines() []time.Time {
+	out := []time.Time{a.applyAt}
+	if p := a.state.Pause; p != nil {
+		out = append(out, p.Until)
+	}
+	if h := a.state.IsolationHoldOff; h != nil {
+		out = append(out, h.Until)
+	}
+	if a.state.Restrictions.Isolation != nil {
+		out = append(out, a.isolationEnds(), a.isolationAt.Add(proveIsolationEvery))
+	}
+	return out
+}
+
+// isolationEnds is when the isolation in force ends, whatever happens; zero if
+// there is none.
+func (a *Agent) isolationEnds() time.Time {
+	if i := a.state.Isolation; i != nil {
+		return i.Until
+	}
+	longest := time.Duration(a.policy.Isolation.Max)
+	if a.state.Restrictions.Isolation == nil || longest <= 0 {
+		return time.Time{}
+	}
+	return a.state.Isolated.Since.Add(longest)
+}
+
+// expire ends what has come to its end: pauses, exceptions, hold-offs, and an
+// isolation that has lasted for as long as policy lets it.
+func (a *Agent) expire(ctx context.Context, now time.Time) {
+	if p := a.state.Pause; p != nil && !now.Before(p.Until) {
+		a.state.Pause = nil
+		a.keepState()
+		a.note("agent", "", "", "the pause is over; blocks are in force again")
+	}
+	if h := a.state.IsolationHoldOff; h != nil && !now.Before(h.Until) {
+		a.endIsolationHoldOff("its time is over")
+	}
+	a.endIsolation(now)
+	for i := range a.threats {
+		t := &a.threats[i]
+		ended, err := t.Expire(now, a.executable(ctx, *t))
+		a.trouble("threat "+t.ID, err)
+		if ended != "" {
+			a.note("stage", t.ID, "", ended)
+			a.touch(t)
+			a.look("an exception ended")
+		}
+	}
+}
+
+// endIsolation ends an isolation whose time is over, and sees that an open
+// threat does not put it back at once.
+func (a *Agent) endIsolation(now time.Time) {
+	ends := a.isolationEnds()
+	if ends.IsZero() || now.Before(ends) {
+		if a.state.Restrictions.Isolation != nil && !a.isolationAt.IsZero() && now.Sub(a.isolationAt) >= proveIsolationEvery {
+			a.isolationAt = now
+			a.proveIsolation()
+		}
+		return
+	}
+	a.state.Isolation = nil
+	a.state.IsolationHoldOff = &threat.HoldOff{
+		Reason: "the isolation had lasted for as long as it may", By: "policy", Until: now.Add(defaultHoldOff),
+	}
+	a.keepState()
+	a.note("stage", "", "isolate-host", "isolation ends: it lasted for as long as it may; a person must ask for it again")
+}
+
+func (a *Agent) endIsolationHoldOff(why string) {
+	if a.state.IsolationHoldOff == nil {
+		return
+	}
+	a.state.IsolationHoldOff = nil
+	a.keepState()
+	a.note("agent", "", "isolate-host", "Firebreak may isolate by itself again: "+why)
+}
+
+// executable returns the hash of the program behind an excepted threat, if its
+// exception was given to that one program; "" if there is nothing to compare.
+func (a *Agent) executable(ctx context.Context, t threat.Threat) string {
+	if t.Exception == nil || t.Exception.Exe == "" || t.Subject.Port == nil {
+		return ""
+	}
+	facts, err := a.cfg.Host.Files.Facts(ctx, t.Subject.Port.PID, t.Subject.Port.Exe)
+	if err != nil {
+		return ""
+	}
+	return facts.SHA256
+}

@@ -1,0 +1,431 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/detect"
+	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+// defaultHoldOff is how long the agent leaves alone what a person took back.
+const defaultHoldOff = 4 * time.Hour
+
+// request is an order on its way to the loop.
+type request struct {
+	Order
+	reply chan<- result
+}
+
+type result struct {
+	Reply
+	err error
+}
+
+// waiter is an order that waits for its proof.
+type waiter struct {
+	request
+	ready func() (Reply, bool)
+}
+
+// carriers is what each verb does. The function changes the agent's state and
+// returns what to wait for; the turn that follows does the rest.
+var carriers = map[Verb]func(*Agent, context.Context, Order) (ready func() (Reply, bool), err error){
+	Isolate: (*Agent).orderIsolate,
+	Release: (*Agent).orderRelease,
+	Approve: (*Agent).orderApprove,
+	Except:  (*Agent).orderExcept,
+	Undo:    (*Agent).orderUndo,
+	Recheck: (*Agent).orderRecheck,
+	PauseIt: (*Agent).orderPause,
+	Resume:  (*Agent).orderResume,
+}
+
+// order carries out what a person asks.
+func (a *Agent) order(ctx context.Context, r request) {
+	carry, ok := carriers[r.Verb]
+	if !ok {
+		r.reply <- result{err: refuse("%q is nothing that can be asked of the agent", r.Verb)}
+		return
+	}
+	ready, err := carry(a, ctx, r.Order)
+	if err != nil {
+		r.reply <- result{err: err}
+		return
+	}
+	if r.NoWait {
+		ready = func() (Reply, bool) {
+			return Reply{Text: "The order was taken; firebreak status tells how it goes."}, true
+		}
+	}
+	a.waiters = append(a.waiters, waiter{r, ready})
+}
+
+// answerWaiters answers the orders whose proof is there.
+func (a *Agent) answerWaiters() {
+	a.waiters = slices.DeleteFunc(a.waiters, func(w waiter) bool {
+		reply, ok := w.ready()
+		if !ok {
+			return false
+		}
+		status := a.Status()
+		reply.Status = &status
+		if w.Threat != "" {
+			if t := a.find(w.Threat); t != nil {
+				copyOf := *t
+				reply.Threat = &copyOf
+			}
+		}
+		w.reply <- result{Reply: reply}
+		return true
+	})
+}
+
+func refuse(format string, args ...any) error {
+	return &RefusedError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// named returns the threat an order is about.
+func (a *Agent) named(o Order) (*threat.Threat, error) {
+	if t := a.find(strings.ToUpper(o.Threat)); t != nil {
+		return t, nil
+	}
+	return nil, refuse("There is no threat %s on this computer. firebreak threats --all lists them.", o.Threat)
+}
+
+func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool), error) {
+	lines := a.isolationLines()
+	if o.DryRun {
+		return func() (Reply, bool) {
+			return Reply{Text: "Nothing was changed. This is what isolation would do:", Lines: lines, Done: true}, true
+		}, nil
+	}
+	if strings.TrimSpace(o.Reason) == "" {
+		return nil, refuse("Isolation needs a reason: firebreak isolate --reason \"...\"")
+	}
+	if o.Remote != "" && !o.CutMe && !a.kept(o.Remote) {
+		return nil, refuse("Isolation would cut off your own session from %s. Add --cut-me-off if that is what you want.", o.Remote)
+	}
+	now := a.cfg.Now()
+	longest := time.Duration(a.policy.Isolation.Max)
+	length := o.For
+	if length <= 0 || (longest > 0 && length > longest) {
+		length = longest
+	}
+	if length <= 0 {
+		length = defaultHoldOff
+	}
+	a.state.Isolation = &journal.Isolation{Reason: o.Reason, By: o.By, Since: now, Until: now.Add(length)}
+	a.state.IsolationHoldOff = nil
+	a.keepState()
+	a.applyAt = time.Time{}
+	a.noteBy(o.By, "order", "", "isolate-host", "isolate: "+o.Reason)
+	a.record(now)
+	asked := now
+	if a.state.Restrictions.Isolation != nil {
+		a.proveIsolation()
+	}
+	return func() (Reply, bool) {
+		if why := a.troubles["firewall"]; why != "" {
+			return Reply{Text: "This computer is NOT isolated: " + why}, true
+		}
+		if a.isolationAt.Before(asked) {
+			return Reply{}, false
+		}
+		p := a.state.Isolated
+		text := "This computer is isolated, " + p.Detail + "."
+		if !p.Proved {
+			text = "This computer is not proved to be isolated: " + p.Detail + "."
+		}
+		return Reply{Text: text, Done: p.Proved, Lines: lines}, true
+	}, nil
+}
+
+// isolationLines say what isolation does here, and to whom.
+func (a *Agent) isolationLines() []string {
+	lines := []string{"cut off every network but: " + strings.Join(a.keptNames(), ", ")}
+	for _, s := range a.snapshot.Sessions {
+		if s.Remote != "" {
+			lines = append(lines, fmt.Sprintf("end the session of %s from %s", s.User, s.Remote))
+		}
+	}
+	return append(lines, fmt.Sprintf("end by itself after %s", time.Duration(a.policy.Isolation.Max)))
+}
+
+func (a *Agent) orderRelease(_ context.Context, o Order) (func() (Reply, bool), error) {
+	now := a.cfg.Now()
+	was := a.state.Restrictions.Isolation != nil || a.state.Isolation != nil
+	a.state.Isolation = nil
+	if was {
+		a.state.IsolationHoldOff = &threat.HoldOff{Reason: "released by " + o.By, By: o.By, Until: now.Add(defaultHoldOff)}
+		a.noteBy(o.By, "order", "", "isolate-host", "release")
+	}
+	a.keepState()
+	a.applyAt = time.Time{}
+	a.applied = a.applied && !o.Force
+	return func() (Reply, bool) {
+		if why := a.troubles["firewall"]; why != "" {
+			return Reply{Text: "The network of this computer could not be released: " + why}, true
+		}
+		if !was {
+			return Reply{Text: "This computer is not isolated; nothing had to be released.", Done: true}, true
+		}
+		return Reply{Text: "The network of this computer is normal again. Firebreak will not isolate it by itself before " +
+			now.Add(defaultHoldOff).Local().Format("15:04") + ", unless a new threat is found.", Done: true}, true
+	}, nil
+}
+
+func (a *Agent) orderApprove(_ context.Context, o Order) (func() (Reply, bool), error) {
+	t, err := a.named(o)
+	if err != nil {
+		return nil, err
+	}
+	if t.Stage != threat.Waiting || (t.WaitingFor != threat.ForApproval && t.WaitingFor != threat.ForLimit && t.WaitingFor != threat.ForPerson) {
+		return nil, refuse("%s does not wait for anybody's approval; it is %s.", t.ID, t.Stage)
+	}
+	t.Approved = o.By
+	t.Attempts = 0
+	_ = t.Move(threat.Identified)
+	delete(a.retry, t.ID)
+	a.noteBy(o.By, "order", t.ID, "", "approved")
+	a.touch(t)
+	return a.settled(t.ID), nil
+}
+
+func (a *Agent) orderExcept(ctx context.Context, o Order) (func() (Reply, bool), error) {
+	t, err := a.named(o)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case strings.TrimSpace(o.Reason) == "":
+		return nil, refuse("An exception needs a reason: firebreak except %s --reason \"...\" --until DATE", t.ID)
+	case !o.Until.After(a.cfg.Now()):
+		return nil, refuse("An exception needs an end date in the future: --until 2027-03-31")
+	case a.busy[t.ID]:
+		return nil, refuse("%s is being worked on. Try again in a moment.", t.ID)
+	case t.Stage == threat.Resolved:
+		return nil, refuse("%s is resolved; there is nothing to leave open.", t.ID)
+	}
+	a.leaveOpen(t, threat.Exception{Owner: o.By, Reason: o.Reason, Until: o.Until})
+	a.noteBy(o.By, "order", t.ID, "", fmt.Sprintf("left open until %s: %s", o.Until.Format("2 January 2006"), o.Reason))
+	id := t.ID
+	return func() (Reply, bool) {
+		return Reply{Text: fmt.Sprintf("%s is left open until %s. Firebreak does nothing about it until then.", id, o.Until.Format("2 January 2006")), Done: true}, true
+	}, nil
+}
+
+// leaveOpen makes an exception of t.
+func (a *Agent) leaveOpen(t *threat.Threat, e threat.Exception) {
+	if t.Stage == threat.Remediated || t.Stage == threat.Resolved {
+		_ = t.Reopen()
+	}
+	if t.Move(threat.Excepted) == nil {
+		t.Exception = &e
+		t.Looks = nil
+		t.Approved = ""
+		t.Attempts = 0
+	}
+	a.touch(t)
+}
+
+// orderUndo puts back everything that was done for a threat, newest first.
+func (a *Agent) orderUndo(_ context.Context, o Order) (func() (Reply, bool), error) {
+	t, err := a.named(o)
+	if err != nil {
+		return nil, err
+	}
+	if a.busy[t.ID] {
+		return nil, refuse("%s is being worked on. Try again in a moment.", t.ID)
+	}
+	until := o.Until
+	if until.IsZero() {
+		until = a.cfg.Now().Add(defaultHoldOff)
+	}
+	reason := o.Reason
+	if reason == "" {
+		reason = "undone by " + o.By
+	}
+	undo := a.undoable(t.ID)
+	if len(undo) == 0 && len(t.InForce) == 0 {
+		return nil, refuse("Nothing that was done for %s can be undone.", t.ID)
+	}
+	a.noteBy(o.By, "order", t.ID, "", "undo")
+	a.leaveOpen(t, threat.Exception{Owner: o.By, Reason: reason, Until: until})
+	id := t.ID
+	lines := a.undoAll(id, undo, o.By)
+	return func() (Reply, bool) {
+		if a.busy[id] {
+			return Reply{}, false
+		}
+		if lines.err != nil {
+			return Reply{Text: fmt.Sprintf("Not everything that was done for %s could be undone: %v", id, lines.err), Lines: lines.done}, true
+		}
+		return Reply{Text: fmt.Sprintf("Everything that was done for %s is undone. It is left open until %s.", id, until.Local().Format("2 January 2006 15:04")), Lines: lines.done, Done: true}, true
+	}, nil
+}
+
+// undoable returns the intents of a threat that can still be undone, newest
+// first.
+func (a *Agent) undoable(id string) []journal.Intent {
+	var out []journal.Intent
+	for _, i := range a.intents {
+		if i.Threat == id && !i.Undone && len(i.Inverse) > 0 {
+			out = append(out, i)
+		}
+	}
+	slices.SortFunc(out, func(x, y journal.Intent) int { return int(y.Seq) - int(x.Seq) })
+	return out
+}
+
+type undone struct {
+	done []string
+	err  error
+}
+
+// undoAll carries out the inverses of acts, and records each.
+func (a *Agent) undoAll(id string, intents []journal.Intent, by string) *undone {
+	u := &undone{}
+	if len(intents) == 0 {
+		return u
+	}
+	a.busy[id] = true
+	host, t := a.cfg.Host, a.find(id)
+	orders := make([]actions.Order, len(intents))
+	for n, i := range intents {
+		orders[n] = a.orderFor(*t)
+		orders[n].Subject, orders[n].Inverse = i.Subject, i.Inverse
+	}
+	a.enqueue(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, actDeadline)
+		defer cancel()
+		var seqs []uint64
+		for n, i := range intents {
+			action := actions.ByName(i.Action)
+			if action == nil {
+				u.err = fmt.Errorf("this agent knows no action %q", i.Action)
+				break
+			}
+			platform.FaultPoint(i.Action + ": before undo")
+			if u.err = action.Undo(ctx, host, orders[n]); u.err != nil {
+				break
+			}
+			platform.FaultPoint(i.Action + ": after undo")
+			u.done = append(u.done, "undone: "+strings.Join(i.Steps, "; "))
+			seqs = append(seqs, i.Seq)
+		}
+		return func(context.Context) { a.undoneAll(id, seqs, by, u) }
+	})
+	return u
+}
+
+func (a *Agent) undoneAll(id string, seqs []uint64, by string, u *undone) {
+	delete(a.busy, id)
+	t := a.find(id)
+	for _, seq := range seqs {
+		i := a.intents[seq]
+		i.Undone, i.Open = true, false
+		a.intents[seq] = i
+		a.batch.Undone = append(a.batch.Undone, seq)
+		if t != nil {
+			a.setAct(t, seq, "undone", "undone by "+by, false)
+		}
+		a.noteBy(by, "result", id, i.Action, "undone: "+strings.Join(i.Steps, "; "))
+	}
+	if u.err != nil {
+		a.noteBy(by, "result", id, "", "undo did not work: "+u.err.Error())
+	}
+	a.look("something was undone")
+}
+
+func (a *Agent) orderRecheck(_ context.Context, o Order) (func() (Reply, bool), error) {
+	var ids []string
+	if o.Threat != "" {
+		t, err := a.named(o)
+		if err != nil {
+			return nil, err
+		}
+		ids = []string{t.ID}
+	} else {
+		for _, t := range a.threats {
+			if t.Stage != threat.Resolved {
+				ids = append(ids, t.ID)
+			}
+		}
+	}
+	a.noteBy(o.By, "order", o.Threat, "", "look again")
+	a.applied = false
+	asked := a.cfg.Now()
+	a.look("asked by a person")
+	for _, id := range ids {
+		a.validate(id, "asked by a person")
+	}
+	if a.state.Restrictions.Isolation != nil {
+		a.proveIsolation()
+	}
+	return func() (Reply, bool) {
+		if a.looking || a.lastLook.Before(asked) || slices.ContainsFunc(ids, func(id string) bool { return a.busy[id] }) {
+			return Reply{}, false
+		}
+		return a.recheckReply(ids), true
+	}, nil
+}
+
+func (a *Agent) recheckReply(ids []string) Reply {
+	r := Reply{Text: "Looked again.", Done: true}
+	for _, id := range ids {
+		if t := a.find(id); t != nil {
+			verdict := t.Verdict
+			if verdict == "" {
+				verdict = detect.Unknown
+			}
+			r.Lines = append(r.Lines, fmt.Sprintf("%s %s: %s", id, verdict, t.Summary))
+		}
+	}
+	return r
+}
+
+func (a *Agent) orderPause(_ context.Context, o Order) (func() (Reply, bool), error) {
+	if o.For <= 0 || o.For > 24*time.Hour {
+		return nil, refuse("A pause lasts at most 24 hours: firebreak pause --for 1h")
+	}
+	until := a.cfg.Now().Add(o.For)
+	a.state.Pause = &journal.Pause{By: o.By, Until: until}
+	a.keepState()
+	a.noteBy(o.By, "order", "", "", "pause until "+until.Local().Format("15:04")+": blocks are lifted, isolation is not")
+	return func() (Reply, bool) {
+		if why := a.troubles["firewall"]; why != "" {
+			return Reply{Text: "The blocks could not be lifted: " + why}, true
+		}
+		return Reply{Text: "Blocks are lifted until " + until.Local().Format("15:04") + ". Isolation is not. firebreak resume ends the pause.", Done: true}, true
+	}, nil
+}
+
+func (a *Agent) orderResume(_ context.Context, o Order) (func() (Reply, bool), error) {
+	if a.state.Pause == nil {
+		return func() (Reply, bool) { return Reply{Text: "Firebreak was not paused.", Done: true}, true }, nil
+	}
+	a.state.Pause = nil
+	a.keepState()
+	a.noteBy(o.By, "order", "", "", "resume")
+	return func() (Reply, bool) {
+		return Reply{Text: "The pause is over; blocks are in force again.", Done: true}, true
+	}, nil
+}
+
+// settled waits until the agent is done with a threat for now.
+func (a *Agent) settled(id string) func() (Reply, bool) {
+	return func() (Reply, bool) {
+		t := a.find(id)
+		if t == nil || a.busy[id] {
+			return Reply{}, t == nil
+		}
+		return Reply{Text: fmt.Sprintf("%s is %s: %s.", id, t.Stage, t.Summary), Done: t.Stage == threat.Resolved}, true
+	}
+}

@@ -1,0 +1,148 @@
+package policy
+
+import (
+	"fmt"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/configs"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+// Claim is one mitigation that should be in force, and for what.
+type Claim struct {
+	Threat  string // its ID; "" for what a person or a rule of the policy wants
+	Action  *actions.Action
+	Because string
+}
+
+// Derive returns all the restrictions that should be in force, and the claims
+// they are made of. Restrictions are never stored as something to add or to
+// take away: they are worked out anew from the open threats, what people
+// decided, and the policy. So none can be left over.
+func Derive(p configs.Policy, threats []threat.Threat, f Facts) (platform.Restrictions, []Claim) {
+	var want platform.Restrictions
+	var claims []Claim
+	for _, t := range threats {
+		for _, c := range claimed(p, t, f) {
+			add := c.Action.Restrict(t.Subject, f.Terms)
+			if f.Paused {
+				add.Blocked, add.Denied = nil, nil
+			}
+			if f.IsolationHeldOff {
+				add.Isolation = nil
+			}
+			if add.Zero() {
+				continue
+			}
+			want = union(want, add)
+			claims = append(claims, c)
+		}
+	}
+	if f.Isolation {
+		want.Isolation = isolation(f.Terms)
+	}
+	if p.Mode == configs.Enforce && !f.Paused {
+		want.Blocked = append(want.Blocked, preempted(p, f.Terms)...)
+	}
+	return want.Normal(), claims
+}
+
+// claimed returns the mitigations that t should have in force now.
+func claimed(p configs.Policy, t threat.Threat, f Facts) []Claim {
+	d := answer(p, t)
+	if !d.enforced || !t.Open() || t.HoldOff != nil || d.mitigates(t) != "" {
+		return nil
+	}
+	d.escalated(t, f.Now)
+	var claims []Claim
+	for _, name := range d.mitigate {
+		if a := actions.ByName(name); a != nil && a.Restrict != nil {
+			claims = append(claims, Claim{Threat: t.ID, Action: a, Because: d.because})
+		}
+	}
+	if len(claims) == 0 && t.Subject.Port != nil && failed(t) {
+		claims = append(claims, Claim{
+			Threat: t.ID, Action: actions.BlockPort,
+			Because: fmt.Sprintf("%s: it could not be closed, so it is blocked", d.because),
+		})
+	}
+	return claims
+}
+
+// failed tells whether the last remediation of t did not do what it should:
+// what cannot be closed is blocked instead, and stays open as a threat.
+func failed(t threat.Threat) bool {
+	for i := len(t.Actions) - 1; i >= 0; i-- {
+		if a := t.Actions[i]; a.Kind == string(actions.Remediation) {
+			return a.Result == "cannot" || a.Result == "failed" || t.Attempts > 0
+		}
+	}
+	return false
+}
+
+// preempted are the ports that policy shuts before anything listens on them.
+func preempted(p configs.Policy, terms actions.Terms) []platform.PortRule {
+	var out []platform.PortRule
+	for _, r := range p.Ports.Deny {
+		plan, ok := p.Plans[r.Plan]
+		if r.Preempt != "block" || !ok || plan.Mode == configs.Audit || plan.Approve == "all" {
+			continue
+		}
+		for _, span := range r.Ports {
+			for _, proto := range protocols(r.Protocol) {
+				rule := platform.PortRule{Protocol: proto, First: span.First, Last: span.Last}
+				if r.Protected == "override" {
+					out = append(out, rule)
+					continue
+				}
+				out = append(out, without(rule, terms.Protected.Ports)...)
+			}
+		}
+	}
+	return out
+}
+
+func protocols(name string) []platform.Protocol {
+	switch platform.Protocol(name) {
+	case platform.TCP, platform.UDP:
+		return []platform.Protocol{platform.Protocol(name)}
+	}
+	return []platform.Protocol{platform.TCP, platform.UDP}
+}
+
+// without returns the parts of rule that hold no protected port.
+func without(rule platform.PortRule, protected []platform.PortRule) []platform.PortRule {
+	parts := []platform.PortRule{rule}
+	for _, x := range protected {
+		var left []platform.PortRule
+		for _, r := range parts {
+			if x.Protocol != r.Protocol || x.Last < r.First || r.Last < x.First {
+				left = append(left, r)
+				continue
+			}
+			if r.First < x.First {
+				left = append(left, platform.PortRule{Protocol: r.Protocol, First: r.First, Last: x.First - 1})
+			}
+			if x.Last < r.Last {
+				left = append(left, platform.PortRule{Protocol: r.Protocol, First: x.Last + 1, Last: r.Last})
+			}
+		}
+		parts = left
+	}
+	return parts
+}
+
+func union(a, b platform.Restrictions) platform.Restrictions {
+	if b.Isolation != nil {
+		a.Isolation = b.Isolation
+	}
+	a.Blocked = append(a.Blocked, b.Blocked...)
+	a.Denied = append(a.Denied, b.Denied...)
+	return a
+}
+
+func isolation(terms actions.Terms) *platform.Isolation {
+	iso := terms.Isolation
+	return &iso
+}

@@ -1,0 +1,252 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/agent/detect"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+const (
+	// proveDeadline bounds one validation.
+	proveDeadline = 20 * time.Second
+	// unknownRetry is when a look that could not be had is tried again.
+	unknownRetry = 30 * time.Second
+)
+
+// proveIfDue starts the validations whose time has come.
+func (a *Agent) proveIfDue(now time.Time) {
+	for _, t := range a.threats {
+		if a.busy[t.ID] {
+			continue
+		}
+		for _, l := range t.Looks {
+			if !l.Due.IsZero() && !now.Before(l.Due) {
+				a.validate(t.ID, l.Name)
+				break
+			}
+		}
+		if t.Stage == threat.Remediated && !now.Before(a.retry[t.ID]) && a.detectorOf(t) != nil {
+			a.validate(t.ID, "at once")
+		}
+	}
+}
+
+func (a *Agent) detectorOf(t threat.Threat) *detect.Detector {
+	for _, d := range a.detectors() {
+		if d.Name == t.Detector {
+			return d
+		}
+	}
+	return nil
+}
+
+// validate looks again whether a threat is gone: the same detector on a fresh
+// snapshot, and a probe that trusts no table.
+func (a *Agent) validate(id, look string) {
+	t, d := a.find(id), (*detect.Detector)(nil)
+	if t != nil {
+		d = a.detectorOf(*t)
+	}
+	if d == nil || a.busy[id] {
+		return
+	}
+	a.busy[id] = true
+	host, copyOf := a.cfg.Host, *t
+	in := detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
+	a.enqueue(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, proveDeadline)
+		defer cancel()
+		proofs := prove(ctx, host, d, copyOf, in, look)
+		return func(context.Context) { a.proved(id, look, proofs) }
+	})
+}
+
+// prove takes one look at a threat. Every proof is independent of the others.
+func prove(ctx context.Context, h *platform.Host, d *detect.Detector, t threat.Threat, in detect.Input, look string) []threat.Proof {
+	proof := func(how string, v detect.Verdict, detail string) threat.Proof {
+		return threat.Proof{At: in.Now, Look: look, How: how, Verdict: v, Detail: detail}
+	}
+	snap, err := h.Observer.Snapshot(ctx, platform.Parts{platform.PartOS, platform.PartListeners, platform.PartOwners, platform.PartSessions})
+	if err != nil {
+		return []threat.Proof{proof("snapshot", detect.Unknown, "could not look: "+err.Error())}
+	}
+	in.Snapshot = snap
+	verdict, detail := d.Verify(t.Key, in)
+	proofs := []threat.Proof{proof("snapshot", verdict, detail)}
+	if t.Subject.Port == nil || verdict != detect.Cleared {
+		return proofs
+	}
+	for _, s := range targets(*t.Subject.Port, snap) {
+		verdict, detail := knock(ctx, h.Prober, s)
+		proofs = append(proofs, proof("probe", verdict, detail))
+	}
+	return proofs
+}
+
+// target is one address at which a port used to answer.
+type target struct {
+	protocol platform.Protocol
+	to       netip.AddrPort
+}
+
+// targets returns where to knock: each address the port was bound to, unless
+// another listener, which is none of this threat, is there now.
+func targets(p platform.PortSubject, now platform.Snapshot) []target {
+	taken := slices.ContainsFunc(now.Listeners, func(l platform.Listener) bool {
+		return l.Protocol == p.Protocol && l.Port == p.Port && l.NetNS == p.NetNS && l.Reach != platform.ReachLoopback
+	})
+	if taken || p.NetNS != "" || p.Container != "" {
+		return nil
+	}
+	var out []target
+	for _, s := range p.Sockets {
+		t := target{p.Protocol, netip.AddrPortFrom(s.Address, p.Port)}
+		if !s.Address.IsLoopback() && !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// knock tries a port from outside. A host on which that cannot be done is
+// tried from within, over an address that is not loopback.
+func knock(ctx context.Context, p platform.Prober, t target) (detect.Verdict, string) {
+	answer, err := p.Inbound(ctx, t.protocol, t.to)
+	from := "from outside"
+	if errors.Is(err, platform.ErrUnsupported) && t.protocol == platform.TCP {
+		answer, err = p.Connect(ctx, t.to)
+		from = "from this computer"
+	}
+	if err != nil {
+		return detect.Unknown, fmt.Sprintf("%s port %d could not be tried %s: %v", t.protocol, t.to.Port(), from, err)
+	}
+	switch answer {
+	case platform.Answered:
+		return detect.Persists, fmt.Sprintf("%s port %d answers %s", t.protocol, t.to.Port(), from)
+	case platform.Refused:
+		return detect.Cleared, fmt.Sprintf("%s port %d refuses connections %s", t.protocol, t.to.Port(), from)
+	}
+	return detect.Cleared, fmt.Sprintf("%s port %d does not answer %s", t.protocol, t.to.Port(), from)
+}
+
+// proved draws the conclusion from a look.
+func (a *Agent) proved(id, look string, proofs []threat.Proof) {
+	delete(a.busy, id)
+	t := a.find(id)
+	if t == nil {
+		return
+	}
+	now := a.cfg.Now()
+	before := t.Stage
+	platform.FaultPoint("verdict: before")
+	verdict, err := t.Prove(proofs, now)
+	a.trouble("threat "+id, err)
+	t.Looks = slices.DeleteFunc(slices.Clone(t.Looks), func(l threat.Look) bool { return l.Name == look })
+	detail := proofs[len(proofs)-1].Detail
+	for _, p := range proofs {
+		if p.Verdict == verdict {
+			detail = p.Detail
+		}
+	}
+	a.note("verdict", id, "", fmt.Sprintf("%s (%s): %s", verdict, look, detail))
+	switch {
+	case verdict == detect.Unknown:
+		a.retry[id] = now.Add(unknownRetry)
+		if before == threat.Resolved {
+			t.Looks = append(t.Looks, threat.Look{Name: look, Due: a.retry[id]})
+		}
+	case verdict == detect.Cleared && before != threat.Resolved:
+		t.Looks = a.looksAhead(now)
+		a.note("stage", id, "", "resolved: proved gone")
+	case verdict == detect.Persists && before != threat.Resolved && t.Stage != before:
+		a.retry[id] = now.Add(retryAfter << t.Attempts)
+		a.note("stage", id, "", fmt.Sprintf("%s again: attempt %d did not remove it", t.Stage, t.Attempts))
+	}
+	if before == threat.Resolved && t.Stage == threat.Identified {
+		a.note("stage", id, "", "opened again: it came back")
+		a.look("a resolved threat is back")
+	}
+	a.touch(t)
+}
+
+// looksAhead are the looks that follow once a threat is resolved.
+func (a *Agent) looksAhead(now time.Time) []threat.Look {
+	var looks []threat.Look
+	for _, after := range a.cfg.LookAgain {
+		looks = append(looks, threat.Look{Name: "after " + after.String(), Due: now.Add(after)})
+	}
+	if boot := a.snapshot.Boot.ID; boot != "" {
+		looks = append(looks, threat.Look{Name: "after reboot", Boot: boot})
+	}
+	return looks
+}
+
+// proveIsolation finds out whether the host is really cut off: it knocks from
+// outside, tries to get out, and makes sure that those who should be reachable
+// are.
+func (a *Agent) proveIsolation() {
+	host, iso := a.cfg.Host, a.state.Restrictions.Isolation
+	if iso == nil {
+		return
+	}
+	copyOf := *iso
+	a.enqueue(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, proveDeadline)
+		defer cancel()
+		proved, detail := isolated(ctx, host, copyOf)
+		return func(context.Context) {
+			a.isolationAt = a.cfg.Now()
+			if a.state.Restrictions.Isolation == nil {
+				return
+			}
+			p := &a.state.Isolated
+			if p.Proved != proved || p.Detail != detail {
+				a.note("verdict", "", "isolate-host", detail)
+				p.At, p.Proved, p.Detail = a.cfg.Now(), proved, detail
+				a.keepState()
+			}
+		}
+	})
+}
+
+// unusedPort is a port on which nothing is expected to listen: a host that is
+// reachable refuses it, an isolated one says nothing.
+const unusedPort = 1
+
+// isolated tells whether the host is cut off from all but those it should
+// reach, in one sentence.
+func isolated(ctx context.Context, h *platform.Host, iso platform.Isolation) (bool, string) {
+	in, err := h.Prober.Inbound(ctx, platform.TCP, netip.AddrPortFrom(netip.IPv4Unspecified(), unusedPort))
+	if err != nil {
+		return false, "isolation is in force, but could not be tried from outside: " + err.Error()
+	}
+	if in != platform.Silent {
+		return false, "isolation FAILED: this computer still answers from outside"
+	}
+	for _, v6 := range []bool{false, true} {
+		out, err := h.Prober.Outbound(ctx, v6)
+		if err != nil && !errors.Is(err, platform.ErrUnsupported) {
+			return false, "isolation is in force, but could not be tried from inside: " + err.Error()
+		}
+		if err == nil && out == platform.Answered {
+			return false, "isolation FAILED: this computer still gets out"
+		}
+	}
+	for _, k := range iso.Keep {
+		if k.Inbound || k.Protocol == platform.UDP || k.Port == 0 || !k.Network.IsSingleIP() {
+			continue
+		}
+		to := netip.AddrPortFrom(k.Network.Addr(), k.Port)
+		if got, err := h.Prober.Connect(ctx, to); err != nil || got == platform.Silent {
+			return false, fmt.Sprintf("isolation is in force, but %s, which should stay reachable, is not", to)
+		}
+	}
+	return true, "proved: nothing gets in or out but what is kept"
+}

@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/agent/policy"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+// applyRetry is how long the agent waits before it tries again to put
+// restrictions in force that the system refused.
+const applyRetry = 15 * time.Second
+
+// restrict brings the restrictions in force in line with what the open threats,
+// the people and the policy want, and says of a threat that it is mitigated
+// only when the operating system says so.
+func (a *Agent) restrict(ctx context.Context, now time.Time) {
+	want, claims := policy.Derive(a.policy, a.threats, a.facts(now))
+	if a.policyUnknown {
+		want = a.state.Restrictions
+	}
+	if !a.applied || !want.Equal(a.state.Restrictions) {
+		if now.Before(a.applyAt) {
+			return
+		}
+		if err := a.apply(ctx, want); err != nil {
+			a.trouble("firewall", err)
+			a.applyAt = now.Add(applyRetry)
+			a.applied = false
+			return
+		}
+		a.trouble("firewall", nil)
+	}
+	a.claim(claims, now)
+}
+
+// apply puts want in force and reads it back.
+func (a *Agent) apply(ctx context.Context, want platform.Restrictions) error {
+	before := a.state.Restrictions
+	if cut := want.Isolation != nil && before.Isolation == nil; cut {
+		a.warnOfIsolation(ctx)
+	}
+	platform.FaultPoint("restrictions: before apply")
+	if err := a.cfg.Host.Firewall.Apply(ctx, want); err != nil {
+		return fmt.Errorf("put restrictions in force: %w", err)
+	}
+	platform.FaultPoint("restrictions: after apply")
+	got, err := a.cfg.Host.Firewall.InForce(ctx)
+	if err != nil {
+		return fmt.Errorf("read restrictions back: %w", err)
+	}
+	if !got.Equal(want) {
+		return errors.New("read restrictions back: what is in force is not what was asked for")
+	}
+	a.applied, a.appliedAt = true, a.cfg.Now()
+	if want.Equal(before) {
+		return nil
+	}
+	a.state.Restrictions = want
+	a.keepState()
+	a.isolationChanged(before.Isolation, want.Isolation)
+	if text := blockedChange(before.Blocked, want.Blocked); text != "" {
+		a.note("result", "", actions.BlockPort.Name, text)
+	}
+	return nil
+}
+
+// noteForeignChange takes what the last look read back from the firewall: if
+// it is not what the agent put there, it is put back.
+func (a *Agent) noteForeignChange(s platform.Snapshot) {
+	if s.Taken.Before(a.appliedAt) {
+		return // it was read before the newest change was made
+	}
+	err := s.Missing(platform.PartRestrictions)
+	if err == nil && s.InForce.Equal(a.state.Restrictions) {
+		return
+	}
+	if err == nil && a.applied {
+		a.note("agent", "", "", "somebody changed the restrictions that Firebreak had put in force; they are put back")
+	}
+	if err == nil || !a.state.Restrictions.Zero() {
+		a.applied = false
+	}
+}
+
+// claim brings what each threat says of its mitigations in line with what is in
+// force.
+func (a *Agent) claim(claims []policy.Claim, now time.Time) {
+	inForce := map[string][]string{}
+	for _, c := range claims {
+		inForce[c.Threat] = append(inForce[c.Threat], c.Action.Name)
+	}
+	for i := range a.threats {
+		t := &a.threats[i]
+		has := inForce[t.ID]
+		if slices.Equal(has, t.InForce) {
+			continue
+		}
+		for _, name := range has {
+			if !slices.Contains(t.InForce, name) {
+				a.mitigated(t, name, claims, now)
+			}
+		}
+		for _, name := range t.InForce {
+			if !slices.Contains(has, name) {
+				a.note("result", t.ID, name, lifted(name, t))
+				setResult(t, name, "lifted")
+			}
+		}
+		t.InForce = has
+		switch {
+		case len(has) > 0 && t.Stage == threat.Identified:
+			_ = t.Move(threat.Mitigated)
+		case len(has) == 0 && t.Stage == threat.Mitigated:
+			_ = t.Move(threat.Identified)
+		}
+		a.touch(t)
+	}
+}
+
+func (a *Agent) mitigated(t *threat.Threat, name string, claims []policy.Claim, now time.Time) {
+	because := "policy"
+	for _, c := range claims {
+		if c.Threat == t.ID && c.Action.Name == name {
+			because = c.Because
+		}
+	}
+	t.Actions = append(slices.Clone(t.Actions), threat.Act{
+		Name: name, Kind: string(actions.Mitigation), At: now, By: "policy", Result: "done",
+		Detail: because, Undoable: true,
+	})
+	a.note("result", t.ID, name, "in force ("+because+"). The threat itself is still there")
+	if actions.ByName(name).Disruptive {
+		a.countDisruptive(now)
+	}
+}
+
+// lifted says why a mitigation is no longer in force.
+func lifted(name string, t *threat.Threat) string {
+	switch t.Stage {
+	case threat.Resolved:
+		return name + " lifted: the threat is proved gone"
+	case threat.Excepted:
+		return name + " lifted: the threat is left open on purpose"
+	}
+	return name + " lifted"
+}
+
+// setResult changes the result of the newest act of that name.
+func setResult(t *threat.Threat, name, result string) {
+	t.Actions = slices.Clone(t.Actions)
+	for i := len(t.Actions) - 1; i >= 0; i-- {
+		if t.Actions[i].Name == name {
+			t.Actions[i].Result = result
+			t.Actions[i].Undoable = false
+			return
+		}
+	}
+}
+
+func blockedChange(before, now []platform.PortRule) string {
+	var parts []string
+	if add := subtract(now, before); len(add) > 0 {
+		parts = append(parts, "blocked at the firewall: "+platform.PortList(add))
+	}
+	if gone := subtract(before, now); len(gone) > 0 {
+		parts = append(parts, "no longer blocked: "+platform.PortList(gone))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func subtract(a, b []platform.PortRule) []platform.PortRule {
+	return slices.DeleteFunc(slices.Clone(a), func(r platform.PortRule) bool { return slices.Contains(b, r) })
+}
+
+func (a *Agent) countDisruptive(now time.Time) {
+	a.state.Disruptive = slices.DeleteFunc(slices.Clone(a.state.Disruptive), func(t time.Time) bool {
+		return now.Sub(t) >= time.Hour
+	})
+	a.state.Disruptive = append(a.state.Disruptive, now)
+	a.keepState()
+}
+
+// isolationChanged records that isolation began or ended, and asks for its
+// proof.
+func (a *Agent) isolationChanged(before, now *platform.Isolation) {
+	switch {
+	case now != nil && before == nil:
+		a.state.Isolated = journal.IsolationProof{Since: a.cfg.Now(), Detail: "not proved yet"}
+		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is cut off")
+		a.proveIsolation()
+	case now == nil && before != nil:
+		a.state.Isolated = journal.IsolationProof{}
+		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is normal again")
+	}
+}
+
+// warnOfIsolation tells the people at the computer, before they are cut off.
+func (a *Agent) warnOfIsolation(ctx context.Context) {
+	text := "Firebreak cuts this computer off from the network now, because of a threat to it."
+	if a.state.Isolation != nil {
+		text = "Firebreak cuts this computer off from the network now: " + a.state.Isolation.Reason + "."
+	}
+	if c := a.terms.Contact; c != "" {
+		text += " " + c
+	}
+	if _, err := a.cfg.Host.Notifier.Notify(ctx, text); err != nil {
+		a.note("agent", "", "", "the people at this computer could not be told of the isolation: "+err.Error())
+	}
+}

@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/agent/policy"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/configs"
+)
+
+// PolicyFile is the name of the policy in its folder.
+const PolicyFile = "policy.yaml"
+
+// start takes up where the last run ended: the policy, and what a crash may
+// have cut short. It acts on nothing by itself but what the journal says was
+// begun.
+func (a *Agent) start(ctx context.Context) {
+	a.note("agent", "", "", "Firebreak "+a.cfg.Version+" started")
+	a.loadPolicy(ctx)
+	a.resume()
+	a.look("the agent started")
+	if a.state.Restrictions.Isolation != nil {
+		a.proveIsolation()
+	}
+}
+
+func (a *Agent) stop() error {
+	a.note("agent", "", "", "Firebreak stopped; what is in force stays in force")
+	a.record(a.cfg.Now())
+	for _, w := range a.waiters {
+		w.reply <- result{err: errors.New("the agent stopped")}
+	}
+	return nil
+}
+
+// resume deals with acts that were begun and have no result: each is finished
+// if policy still wants it, and otherwise taken back, always by the inverse
+// that was written down before it: a fresh look would take half-done work for
+// the state to go back to.
+func (a *Agent) resume() {
+	var open []journal.Intent
+	for _, i := range a.intents {
+		if i.Open {
+			open = append(open, i)
+		}
+	}
+	slices.SortFunc(open, func(x, y journal.Intent) int { return int(x.Seq) - int(y.Seq) })
+	for _, i := range open {
+		t, action := a.find(i.Threat), actions.ByName(i.Action)
+		if t == nil || action == nil || a.busy[i.Threat] {
+			a.note("agent", i.Threat, i.Action, "begun before the agent ended and not known any more: left as it is")
+			a.finish(i.Seq)
+			continue
+		}
+		a.adopt(t, i)
+		if step, ok := a.wanted(*t, i.Action); ok {
+			a.note("agent", t.ID, i.Action, "was cut short when the agent ended; it is finished now")
+			a.busy[t.ID] = true
+			order := a.orderFor(*t)
+			order.Subject, order.Inverse = i.Subject, i.Inverse
+			a.act(t.ID, []policy.Step{step}, order, i.Seq)
+			continue
+		}
+		a.note("agent", t.ID, i.Action, "was cut short when the agent ended and is not wanted any more; it is undone")
+		a.finish(i.Seq)
+		a.undoAll(t.ID, []journal.Intent{i}, "agent")
+	}
+}
+
+// adopt makes sure that a threat knows of an act whose intent was written, but
+// whose threat was not recorded again before the crash.
+func (a *Agent) adopt(t *threat.Threat, i journal.Intent) {
+	if slices.ContainsFunc(t.Actions, func(x threat.Act) bool { return x.Seq == i.Seq }) {
+		return
+	}
+	t.Actions = append(slices.Clone(t.Actions), threat.Act{
+		Seq: i.Seq, Name: i.Action, Kind: i.Kind, At: i.At, By: i.By, Result: "pending", Detail: strings.Join(i.Steps, "; "),
+	})
+	a.touch(t)
+}
+
+func (a *Agent) wanted(t threat.Threat, action string) (policy.Step, bool) {
+	plan := policy.Decide(a.policy, []threat.Threat{t}, a.facts(a.cfg.Now()))
+	for _, s := range plan.Carried() {
+		if s.Action.Name == action {
+			return s, true
+		}
+	}
+	return policy.Step{}, false
+}
+
+// loadPolicy reads the policy file. A bad file never replaces a good one.
+func (a *Agent) loadPolicy(ctx context.Context) {
+	path := filepath.Join(a.cfg.PolicyDir, PolicyFile)
+	data, err := os.ReadFile(path)
+	if err == nil {
+		if a.loaded.Valid && bytes.Equal(data, a.state.Policy) {
+			return
+		}
+		var p configs.Policy
+		if p, err = configs.ParsePolicy(data, PolicyFile); err == nil {
+			a.adoptPolicy(ctx, p, path, data)
+			return
+		}
+	}
+	a.keepPolicy(ctx, path, err)
+}
+
+func (a *Agent) adoptPolicy(ctx context.Context, p configs.Policy, path string, data []byte) {
+	a.policy, a.policyUnknown = p, false
+	a.loaded = policyStatus(p, path)
+	a.loaded.Text = string(data)
+	a.state.Policy = data
+	a.keepState()
+	sum := sha256.Sum256(data)
+	a.note("policy", "", "", fmt.Sprintf("policy %s is in force, mode %s (%s, sha256 %s)", a.loaded.Version, p.Mode, path, hex.EncodeToString(sum[:8])))
+	a.newTerms(ctx)
+	a.look("the policy changed")
+}
+
+// keepPolicy keeps what is in force when the file cannot be used: the last good
+// policy, also over a restart; and the embedded default where there never was
+// one.
+func (a *Agent) keepPolicy(ctx context.Context, path string, why error) {
+	missing := errors.Is(why, fs.ErrNotExist)
+	if a.loaded.Version == "" {
+		a.policy, a.loaded = a.builtin, policyStatus(a.builtin, "built-in default")
+		a.loaded.Text = string(configs.DefaultFile)
+		if kept, err := configs.ParsePolicy(a.state.Policy, PolicyFile); err == nil && len(a.state.Policy) > 0 {
+			a.policy, a.loaded = kept, policyStatus(kept, "last good copy of "+path)
+			a.loaded.Text = string(a.state.Policy)
+		}
+		a.newTerms(ctx)
+	}
+	text := why.Error()
+	if missing {
+		text = path + " is not there"
+	}
+	fallback := missing && len(a.state.Policy) == 0
+	if a.loaded.Error == text {
+		return
+	}
+	a.loaded.Valid, a.loaded.Error = fallback, text
+	if fallback {
+		a.loaded.Error = ""
+	}
+	a.note("policy", "", "", fmt.Sprintf("policy %s stays in force: %s", a.loaded.Version, strings.ReplaceAll(text, "\n", "; ")))
+}
+
+func policyStatus(p configs.Policy, source string) PolicyStatus {
+	return PolicyStatus{
+		Version: fmt.Sprintf("%s r%d", p.Name, p.Revision), Name: p.Name, Revision: p.Revision,
+		Mode: p.Mode, Source: source, Valid: true,
+	}
+}

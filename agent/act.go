@@ -86,6 +86,7 @@ func (a *Agent) carryOut(t *threat.Threat, steps []policy.Step) {
 	step, copyOf, snap, now := steps[0], *t, a.snapshot, a.cfg.Now()
 	keep := policy.Evidence(a.policy, *t) && len(t.Evidence) <= t.Recurrences
 	host, dir, limits := a.cfg.Host, a.cfg.Evidence, a.cfg.EvidenceLimits
+	limits.Keep = a.openNow()
 	a.enqueue(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, actDeadline)
 		defer cancel()
@@ -96,6 +97,16 @@ func (a *Agent) carryOut(t *threat.Threat, steps []policy.Step) {
 		p.preview, p.err = step.Action.Preview(ctx, host, order)
 		return func(context.Context) { a.prepared(copyOf.ID, steps, order, p) }
 	})
+}
+
+// openNow returns a function that tells which threats are open at this moment.
+// It may be called in the worker.
+func (a *Agent) openNow() func(id string) bool {
+	open := map[string]bool{}
+	for _, t := range a.threats {
+		open[t.ID] = t.Open()
+	}
+	return func(id string) bool { return open[id] }
 }
 
 // prepared writes the intent down and starts the act.

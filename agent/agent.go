@@ -51,6 +51,9 @@ func DefaultConfig() Config {
 		Log: zap.NewNop(), Now: time.Now,
 		LookAgain: []time.Duration{time.Minute, time.Hour},
 		LookEvery: 5 * time.Minute,
+		EvidenceLimits: evidence.Limits{
+			Within: 10 * time.Second, Bytes: 256 << 20, Count: 200, Age: 180 * 24 * time.Hour,
+		},
 	}
 }
 

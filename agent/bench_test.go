@@ -62,7 +62,7 @@ func (b *bench) policy(text string) {
 // start starts an agent on the machine, as it is, with the journal as it is.
 func (b *bench) start() {
 	b.Helper()
-	j, err := journal.Open(filepath.Join(b.dir, "journal.db"), journal.Limits{})
+	j, err := journal.Open(filepath.Join(b.dir, "journal.db"), journal.DefaultLimits())
 	if err != nil {
 		b.Fatal(err)
 	}

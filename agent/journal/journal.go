@@ -111,6 +111,11 @@ type Limits struct {
 	ResolvedAge    time.Duration // threats resolved longer ago than this go
 }
 
+// DefaultLimits keep a year of history, and let it grow to some 20 MB.
+func DefaultLimits() Limits {
+	return Limits{HistoryEntries: 100_000, HistoryAge: 400 * 24 * time.Hour, ResolvedAge: 180 * 24 * time.Hour}
+}
+
 var (
 	// ErrNewer says that the journal was written by a newer agent.
 	ErrNewer = errors.New("the journal was written by a newer agent")

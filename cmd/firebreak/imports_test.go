@@ -25,9 +25,9 @@ const module = "github.com/firebreak-sec/firebreak"
 //
 // DO NOT CHANGE THIS TO FIX A BUILD. It is the architecture.
 const layers = `
-	platform/*
+	platform/* agent/localapi/schema
 	platform configs
-	platform/platformtest actions agent/detect
+	configs/genlifecycle platform/platformtest actions agent/detect
 	agent/threat
 	agent/policy agent/journal agent/evidence
 	agent

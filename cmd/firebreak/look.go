@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/detect"
+	"github.com/firebreak-sec/firebreak/agent/policy"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/configs"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+// looked is what one look without an agent brought.
+type looked struct {
+	snapshot platform.Snapshot
+	threats  []threat.Threat // worst first
+	allowed  []detect.Finding
+	blind    []platform.Gap // detectors that could not look
+	plan     policy.Plan
+}
+
+// look reads the host once, judges it by the policy as of now, and works out
+// what policy would do about it. It changes nothing.
+func look(ctx context.Context, host *platform.Host, p configs.Policy, parts platform.Parts, now time.Time) (looked, error) {
+	snapshot, err := host.Observer.Snapshot(ctx, parts)
+	if err != nil {
+		return looked{}, fmt.Errorf("%w at this computer: %w", errCouldNotLook, err)
+	}
+	l := looked{snapshot: snapshot}
+	in := detect.Input{Snapshot: snapshot, Policy: p, Now: now}
+	var found []detect.Finding
+	var names []string
+	for _, d := range detect.All() {
+		if !parts.Has(platform.PartListeners) && d == detect.OpenPort {
+			continue
+		}
+		one, err := d.Find(in)
+		if err != nil {
+			l.blind = append(l.blind, platform.Gap{Part: platform.Part(d.Name), Reason: err.Error()})
+			continue
+		}
+		names = append(names, d.Name)
+		found = append(found, one...)
+	}
+	for _, f := range found {
+		if f.Allowed {
+			l.allowed = append(l.allowed, f)
+		}
+	}
+	followed, err := threat.Follow(nil, found, names, now)
+	if err != nil {
+		return looked{}, fmt.Errorf("follow findings: %w", err)
+	}
+	l.threats = followed.Threats
+	threat.Worst(l.threats)
+	l.plan = policy.Decide(p, l.threats, policy.Facts{Now: now.Local(), Terms: actions.Terms{
+		Protected: actions.Protected{
+			Ports: detect.Protected(p, snapshot).Guarded(p), Units: p.Protect.Units, Processes: p.Protect.Processes,
+		},
+	}})
+	return l, nil
+}
+
+// readPolicy returns the policy of this host: its file, or the embedded default
+// if there is none. source says which.
+func (e *env) readPolicy() (p configs.Policy, source string, err error) {
+	data, err := configs.ReadPolicyFile(e.policyFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		p, err = configs.Default()
+		return p, "built-in default", err
+	}
+	if err != nil {
+		return p, e.policyFile(), err
+	}
+	p, err = configs.ParsePolicy(data, e.policyFile())
+	return p, e.policyFile(), err
+}

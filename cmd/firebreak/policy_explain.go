@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-sec/firebreak/agent/detect"
+	"github.com/firebreak-sec/firebreak/agent/localapi"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+func newPolicyExplain(e *env) *cobra.Command {
+	var port uint16
+	var protocol string
+	c := &cobra.Command{
+		Use:   "explain --port N",
+		Short: "Why a port is or is not a threat, whether or not anything listens there",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			protocols := []platform.Protocol{platform.TCP, platform.UDP}
+			switch platform.Protocol(protocol) {
+			case "":
+			case platform.TCP, platform.UDP:
+				protocols = []platform.Protocol{platform.Protocol(protocol)}
+			default:
+				return usagef("--protocol is tcp or udp, not %q", protocol)
+			}
+			if port == 0 {
+				return usagef("policy explain needs --port, a number from 1 to 65535")
+			}
+			return e.explainPort(c.Context(), port, protocols)
+		},
+	}
+	c.Flags().Uint16Var(&port, "port", 0, "the port")
+	c.Flags().StringVar(&protocol, "protocol", "", "tcp or udp (else both)")
+	complete(c, "protocol", "tcp", "udp")
+	return c
+}
+
+func (e *env) explainPort(ctx context.Context, port uint16, protocols []platform.Protocol) error {
+	policy, source, err := e.readPolicy()
+	if err != nil {
+		return err
+	}
+	snapshot, err := e.host("").Observer.Snapshot(ctx, portParts)
+	if err != nil {
+		return fmt.Errorf("%w at this computer: %w", errCouldNotLook, err)
+	}
+	out := localapi.PortVerdict{Schema: localapi.Schema, Port: port, Protocols: []localapi.PortProtocol{}}
+	lines := []string{"By policy " + policy.Name + " from " + source + ":"}
+	for _, protocol := range protocols {
+		x, err := detect.ExplainPort(policy, snapshot, protocol, port)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errCouldNotLook, err)
+		}
+		one := localapi.PortProtocol{
+			Protocol: protocol, Listeners: []localapi.PortJudgement{},
+			Otherwise: judgementOf(x.Otherwise), Protected: ptr(x.Protected),
+		}
+		for _, f := range x.Findings {
+			one.Listeners = append(one.Listeners, judgementOf(f))
+		}
+		out.Protocols = append(out.Protocols, one)
+		lines = append(lines, x.Lines()...)
+	}
+	return e.show(out, func(p *page) {
+		for _, line := range lines {
+			p.text(line)
+		}
+	})
+}

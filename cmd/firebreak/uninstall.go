@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+func newUninstall(e *env) *cobra.Command {
+	var purge bool
+	c := &cobra.Command{
+		Use:   "uninstall",
+		Short: "Stop the agent, release everything that is in force, and remove the service",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return e.uninstall(c.Context(), purge) },
+	}
+	c.Flags().BoolVar(&purge, "purge", false, "also delete the journal and the evidence")
+	return c
+}
+
+func (e *env) uninstall(ctx context.Context, purge bool) error {
+	if !privileged() {
+		return fmt.Errorf("remove the service: %w", platform.ErrNotPermitted)
+	}
+	var lines []string
+	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	if err := e.removeService(say); err != nil {
+		return err
+	}
+	if _, err := e.agent().Status(ctx); err == nil {
+		return fmt.Errorf("an agent still answers on %s: stop it first, or it will put its blocks in force again", e.socket)
+	}
+	if err := e.releaseAll(ctx, say); err != nil {
+		return err
+	}
+	e.tellWhatStays(say)
+	if !purge {
+		say("kept: the policy in %s, the journal and the evidence in %s (--purge deletes the latter)", e.config, e.state)
+		return e.done("uninstalled", lines, "")
+	}
+	if _, err := os.Stat(e.journalFile()); err != nil {
+		say("nothing was deleted: %s holds no journal", e.state)
+		return e.done("uninstalled", lines, "")
+	}
+	if err := os.RemoveAll(e.state); err != nil {
+		return fmt.Errorf("delete state folder: %w", err)
+	}
+	say("deleted: the journal and the evidence in %s; kept: the policy in %s", e.state, e.config)
+	return e.done("uninstalled", lines, "")
+}
+
+// removeService stops and removes the service; without a service manager there
+// is none to remove.
+func (e *env) removeService(say func(string, ...any)) error {
+	s, err := e.serviceHere()
+	if errors.Is(err, errNoManager) {
+		say("there is no service manager here, so no service to remove")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	there, running, err := installed(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask for the service: %w", err)
+	case !there:
+		say("the service was not installed")
+		return nil
+	}
+	if running {
+		if err := s.Stop(); err != nil {
+			return fmt.Errorf("stop the service: %w", err)
+		}
+		say("the agent was stopped")
+	}
+	if err := s.Uninstall(); err != nil {
+		return fmt.Errorf("remove the service: %w", err)
+	}
+	say("service %s was removed", unitName)
+	return nil
+}
+
+// releaseAll takes every block and isolation away, and reads back that none is
+// left.
+func (e *env) releaseAll(ctx context.Context, say func(string, ...any)) error {
+	firewall := e.host("").Firewall
+	before, _ := firewall.InForce(ctx) // only to say what was released
+	err := firewall.Apply(ctx, platform.Restrictions{})
+	if errors.Is(err, platform.ErrUnsupported) {
+		say("there is no firewall here that the agent could have used")
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("release the network: %w", err)
+	}
+	left, err := firewall.InForce(ctx)
+	if err != nil {
+		return fmt.Errorf("see that the network is released: %w", err)
+	}
+	if !left.Zero() {
+		return errors.New("something is still in force after the release: nft list ruleset shows it")
+	}
+	if before.Isolation != nil {
+		say("released: the isolation of this computer")
+	}
+	if len(before.Blocked) > 0 {
+		say("released: %s", platform.PortList(before.Blocked))
+	}
+	say("nothing of Firebreak is left in the firewall")
+	return nil
+}
+
+// tellWhatStays names what the agent closed and nobody has undone: uninstalling
+// does not open again what was closed for a reason.
+func (e *env) tellWhatStays(say func(string, ...any)) {
+	j, err := journal.OpenReadOnly(e.journalFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		say("the journal could not be read (%v), so what was closed is not listed", err)
+		return
+	}
+	kept, err := j.Contents()
+	if err = errors.Join(err, j.Close()); err != nil {
+		say("the journal could not be read (%v), so what was closed is not listed", err)
+		return
+	}
+	for _, i := range kept.Intents {
+		if i.Kind == "remediation" && !i.Undone {
+			say("stays as it is: %s for %s (to put it back: install, then firebreak undo %s)", i.Action, i.Threat, i.Threat)
+		}
+	}
+}

@@ -1,0 +1,432 @@
+package sockets
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// listenRole makes the test program listen on 127.0.0.1, say where, and wait.
+const listenRole = "FIREBREAK_TEST_LISTEN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(listenRole) == "" {
+		os.Exit(m.Run())
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println(l.Addr().(*net.TCPAddr).Port)
+	io.Copy(io.Discard, os.Stdin)
+}
+
+func TestReadSeesSocketsAsTheyAre(t *testing.T) {
+	tests := []struct {
+		name    string
+		network string
+		address string
+		options func(fd int)
+		want    Socket // Port is filled in
+	}{
+		{"wildcard of IPv4", "tcp4", "0.0.0.0:0", nil, Socket{Protocol: TCP, Addr: netip.IPv4Unspecified()}},
+		{"loopback of IPv4", "tcp4", "127.0.0.1:0", nil, Socket{Protocol: TCP, Addr: netip.MustParseAddr("127.0.0.1")}},
+		{"dual stack", "tcp6", "[::]:0", dualStack, Socket{Protocol: TCP, Addr: netip.IPv6Unspecified()}},
+		{"IPv6 only", "tcp6", "[::]:0", nil, Socket{Protocol: TCP, Addr: netip.IPv6Unspecified(), V6Only: true}},
+		{"bound to an interface", "tcp4", "0.0.0.0:0", toLoopback, Socket{Protocol: TCP, Addr: netip.IPv4Unspecified(), Interface: 1}},
+		{"UDP", "udp4", "127.0.0.1:0", nil, Socket{Protocol: UDP, Addr: netip.MustParseAddr("127.0.0.1")}},
+		{"UDP of IPv6", "udp6", "[::1]:0", nil, Socket{Protocol: UDP, Addr: netip.IPv6Loopback(), V6Only: true}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			port := open(t, test.network, test.address, test.options)
+			got := only(t, read(t), test.want.Protocol, port)
+			if got.Inode == 0 || got.Cookie == 0 {
+				t.Errorf("got inode %d, cookie %d; want both", got.Inode, got.Cookie)
+			}
+			if got.UID != uint32(os.Geteuid()) {
+				t.Errorf("got uid %d; want %d", got.UID, os.Geteuid())
+			}
+			got.Port, got.Inode, got.Cookie, got.UID, got.Cgroup = 0, 0, 0, 0, 0
+			if got != test.want {
+				t.Errorf("got %+v; want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestReadLeavesOutConnections(t *testing.T) {
+	server := open(t, "udp4", "127.0.0.1:0", nil)
+	client, err := net.Dial("udp4", "127.0.0.1:"+strconv.Itoa(int(server)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	port := uint16(client.LocalAddr().(*net.UDPAddr).Port)
+	if slices.ContainsFunc(read(t), func(s Socket) bool { return s.Protocol == UDP && s.Port == port }) {
+		t.Errorf("got the connected UDP socket on port %d; want it left out", port)
+	}
+}
+
+func TestReadAllocatesNothing(t *testing.T) {
+	open(t, "tcp4", "127.0.0.1:0", nil)
+	r, o := newReader(t), newOwners(t)
+	var all []Socket
+	look := func() {
+		var err error
+		if all, err = r.Read(all[:0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Update(all); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look()
+	// Others' processes and sockets come and go meanwhile, and new ones cost.
+	if n := testing.AllocsPerRun(200, look); n > 5 {
+		t.Errorf("got %v allocations for a look at what is known; want none", n)
+	}
+}
+
+func TestReadGoesOnAfterAnUnfinishedDump(t *testing.T) {
+	port := open(t, "tcp4", "127.0.0.1:0", nil)
+	r := newReader(t)
+	r.sequence++
+	questions[0].encode(&r.request, r.sequence)
+	if _, err := unix.Write(r.fd, r.request[:]); err != nil {
+		t.Fatal(err)
+	}
+	r.unread = true
+	all, err := r.Read(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	only(t, all, TCP, port)
+}
+
+func TestOwnersOfSharedPort(t *testing.T) {
+	requireProc(t)
+	first := reusable(t, 0)
+	port := portOf(first)
+	second := reusable(t, port)
+	a, b := sleepWith(t, first), sleepWith(t, second)
+	first.Close()
+	second.Close()
+	o := newOwners(t)
+	var pids []int
+	for _, s := range update(t, o) {
+		if s.Protocol == TCP && s.Port == port {
+			pids = append(pids, pidsOf(t, o, s)...)
+		}
+	}
+	slices.Sort(pids)
+	if want := sortedPIDs(a, b); !slices.Equal(pids, want) {
+		t.Errorf("got holders %v; want %v, one of each socket", pids, want)
+	}
+}
+
+func TestOwnersFollowsHolders(t *testing.T) {
+	requireProc(t)
+	file := reusable(t, 0)
+	port := portOf(file)
+	parent := sleepWith(t, file)
+	o := newOwners(t)
+	socket := only(t, update(t, o), TCP, port)
+	if got, want := pidsOf(t, o, socket), sortedPIDs(os.Getpid(), parent); !slices.Equal(got, want) {
+		t.Fatalf("got holders %v; want %v", got, want)
+	}
+	worker := sleepWith(t, file)
+	update(t, o)
+	if got, want := pidsOf(t, o, socket), sortedPIDs(os.Getpid(), parent, worker); !slices.Equal(got, want) {
+		t.Errorf("with a new process: got holders %v; want %v", got, want)
+	}
+	file.Close()
+	stop(t, parent)
+	update(t, o)
+	if got, want := pidsOf(t, o, socket), []int{worker}; !slices.Equal(got, want) {
+		t.Errorf("when two let go: got holders %v; want %v", got, want)
+	}
+	heir := sleepWithStolen(t, worker, socket)
+	stop(t, worker)
+	update(t, o)
+	if got, want := pidsOf(t, o, socket), []int{heir}; !slices.Equal(got, want) {
+		t.Errorf("when all known ones let go: got holders %v; want %v", got, want)
+	}
+	stop(t, heir)
+	if slices.ContainsFunc(update(t, o), func(s Socket) bool { return s.Cookie == socket.Cookie }) {
+		t.Fatal("the socket is still there; want it gone with its last holder")
+	}
+	if o.Knows(socket.Cookie) {
+		t.Error("the memory still knows the socket; want it forgotten")
+	}
+}
+
+func TestOwnersAreGuidedByControlGroups(t *testing.T) {
+	o := newOwners(t)
+	if os.Geteuid() != 0 || o.cgroups.mount < 0 {
+		t.Skip("makes a control group: needs root and a version 2 hierarchy")
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(cgroup2Mount(mounts), "firebreak-test-")
+	if err != nil {
+		t.Skipf("makes a control group, which is refused here: %v", err)
+	}
+	t.Cleanup(func() { os.Remove(dir) })
+	pid, port := listenIn(t, dir)
+	socket := only(t, update(t, o), TCP, port)
+	if got := pidsOf(t, o, socket); !slices.Equal(got, []int{pid}) {
+		t.Fatalf("got holders %v; want %d", got, pid)
+	}
+	g := o.groups[socket.Cgroup]
+	if g == nil || len(g.processes) != 1 {
+		t.Fatalf("got search in %+v; want one in the control group's only process", g)
+	}
+	if err := os.WriteFile("/proc/self/fd/"+strconv.Itoa(o.cgroups.mount)+"/cgroup.procs", []byte(strconv.Itoa(pid)), 0); err != nil {
+		t.Fatal(err)
+	}
+	o2 := newOwners(t)
+	update(t, o2)
+	if got := pidsOf(t, o2, socket); !slices.Equal(got, []int{pid}) {
+		t.Errorf("holder in another control group: got %v; want %d", got, pid)
+	}
+	update(t, o)
+	if got := pidsOf(t, o, socket); !slices.Equal(got, []int{pid}) {
+		t.Errorf("holder that moved away: got %v; want %d", got, pid)
+	}
+}
+
+func dualStack(fd int)  { unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0) }
+func toLoopback(fd int) { unix.BindToDevice(fd, "lo") }
+
+// open opens a socket until the end of the test and returns its port.
+func open(t *testing.T, network, address string, options func(fd int)) uint16 {
+	t.Helper()
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		if options == nil {
+			return nil
+		}
+		return c.Control(func(fd uintptr) { options(int(fd)) })
+	}}
+	var at net.Addr
+	if strings.HasPrefix(network, "udp") {
+		c, err := config.ListenPacket(context.Background(), network, address)
+		if err != nil {
+			t.Skipf("opens a socket, which is refused here: %v", err)
+		}
+		t.Cleanup(func() { c.Close() })
+		at = c.LocalAddr()
+	} else {
+		l, err := config.Listen(context.Background(), network, address)
+		if err != nil {
+			t.Skipf("opens a socket, which is refused here: %v", err)
+		}
+		t.Cleanup(func() { l.Close() })
+		at = l.Addr()
+	}
+	return netip.MustParseAddrPort(at.String()).Port()
+}
+
+func newReader(t *testing.T) *Reader {
+	t.Helper()
+	r, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+func newOwners(t *testing.T) *Owners {
+	t.Helper()
+	o, err := NewOwners()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.Close() })
+	return o
+}
+
+func read(t *testing.T) []Socket {
+	t.Helper()
+	all, err := newReader(t).Read(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func update(t *testing.T, o *Owners) []Socket {
+	t.Helper()
+	all := read(t)
+	if err := o.Update(all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func only(t *testing.T, all []Socket, protocol uint8, port uint16) Socket {
+	t.Helper()
+	all = slices.DeleteFunc(slices.Clone(all), func(s Socket) bool { return s.Protocol != protocol || s.Port != port })
+	if len(all) != 1 {
+		t.Fatalf("got %d sockets on port %d; want 1", len(all), port)
+	}
+	return all[0]
+}
+
+func pidsOf(t *testing.T, o *Owners, s Socket) []int {
+	t.Helper()
+	holders, holding := o.Holders(s.Cookie)
+	if (holding == Held) != (len(holders) > 0) {
+		t.Errorf("got %q with %d holders", holding, len(holders))
+	}
+	var pids []int
+	for _, h := range holders {
+		pids = append(pids, h.PID)
+	}
+	return pids
+}
+
+func sortedPIDs(pids ...int) []int { slices.Sort(pids); return pids }
+
+// reusable opens a listening socket with SO_REUSEPORT on 127.0.0.1.
+func reusable(t *testing.T, port uint16) *os.File {
+	t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "listener")
+	t.Cleanup(func() { file.Close() })
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(port), Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 1); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func portOf(file *os.File) uint16 {
+	name, err := unix.Getsockname(int(file.Fd()))
+	if err != nil {
+		return 0
+	}
+	return uint16(name.(*unix.SockaddrInet4).Port)
+}
+
+var running = map[int]*exec.Cmd{}
+
+// sleepWith starts a process that holds a file and does nothing.
+func sleepWith(t *testing.T, file *os.File) int {
+	t.Helper()
+	cmd := exec.Command("sleep", "60")
+	cmd.ExtraFiles = []*os.File{file}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	running[cmd.Process.Pid] = cmd
+	t.Cleanup(func() { stop(t, cmd.Process.Pid) })
+	return cmd.Process.Pid
+}
+
+// sleepWithStolen starts a process that holds a socket of another process, which
+// no search could have seen coming.
+func sleepWithStolen(t *testing.T, from int, s Socket) int {
+	t.Helper()
+	pidfd, err := unix.PidfdOpen(from, 0)
+	if err != nil {
+		t.Skipf("takes a socket of another process: %v", err)
+	}
+	defer unix.Close(pidfd)
+	fd, err := unix.PidfdGetfd(pidfd, 3, 0)
+	if err != nil {
+		t.Skipf("takes a socket of another process: %v", err)
+	}
+	file := os.NewFile(uintptr(fd), "stolen")
+	defer file.Close()
+	return sleepWith(t, file)
+}
+
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if cmd := running[pid]; cmd != nil {
+		delete(running, pid)
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+}
+
+// listenIn starts a process that listens, in a control group of its own.
+func listenIn(t *testing.T, dir string) (pid int, port uint16) {
+	t.Helper()
+	group, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer group.Close()
+	exe, err := filepath.EvalSymlinks("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), listenRole+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd()), Pdeathsig: syscall.SIGKILL}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stdin.Close()
+		cmd.Wait()
+		for range 50 { // the kernel empties the group a little after the process
+			if os.Remove(dir) == nil {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(line), 10, 16)
+	if err != nil {
+		t.Fatalf("listening process said %q", line)
+	}
+	return cmd.Process.Pid, uint16(n)
+}
+
+func requireProc(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("sleep"); err != nil {
+		t.Skip("starts processes that hold sockets: needs the command sleep")
+	}
+}

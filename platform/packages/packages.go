@@ -61,11 +61,11 @@ func (x *Index) notice() {
 
 // learn finds the packages of paths. What is not found is remembered as well.
 func (x *Index) learn(paths []string) {
-	wanted := map[string]string{}
+	wanted := map[string][]string{} // by how a list may spell it
 	for _, p := range paths {
 		x.known[p] = ""
 		for _, spelled := range spellings(p) {
-			wanted[spelled] = p
+			wanted[spelled] = append(wanted[spelled], p)
 		}
 	}
 	lists, err := filepath.Glob(filepath.Join(x.dir, "info", "*.list"))
@@ -121,8 +121,8 @@ func inMerged(path string) bool {
 	return false
 }
 
-// eachListed calls found with the value in wanted of every line of a list.
-func eachListed(list []byte, wanted map[string]string, found func(path string)) {
+// eachListed calls found with what is wanted of every line of a list.
+func eachListed(list []byte, wanted map[string][]string, found func(path string)) {
 	for len(list) > 0 {
 		line := list
 		if end := bytes.IndexByte(list, '\n'); end >= 0 {
@@ -130,7 +130,7 @@ func eachListed(list []byte, wanted map[string]string, found func(path string)) 
 		} else {
 			list = nil
 		}
-		if path, ok := wanted[string(line)]; ok {
+		for _, path := range wanted[string(line)] {
 			found(path)
 		}
 	}

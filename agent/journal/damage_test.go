@@ -115,6 +115,9 @@ func TestDamagedJournalIsSetAside(t *testing.T) {
 			if len(got.Intents) < c.least {
 				t.Errorf("got %d intents; want at least %d of 40", len(got.Intents), c.least)
 			}
+			if seq := begin(t, j, "T-NEXT"); seq <= 80 {
+				t.Errorf("got number %d, which was given out before the damage", seq)
+			}
 			usable(t, j)
 		})
 	}
@@ -179,33 +182,121 @@ func TestDamageIsNeverOverwritten(t *testing.T) {
 // TestSalvageDoesNotBringBackWhatWasDeleted damages a record; records that were
 // deleted are still on free pages, with right checksums.
 func TestSalvageDoesNotBringBackWhatWasDeleted(t *testing.T) {
+	shown := false
+	for others := 10; others < 20; others++ { // how many decides which pages are used again
+		path := filepath.Join(t.TempDir(), "j.db")
+		j := open(t, path, Limits{})
+		seq := begin(t, j, "T-OLD")
+		for range others {
+			begin(t, j, "T-2346")
+		}
+		keep(t, j, Batch{Undone: []uint64{seq}})
+		if err := j.Prune(noon); err != nil {
+			t.Fatal(err)
+		}
+		j.Close()
+		b := must(os.ReadFile(path))(t)
+		p := must(openPages(bytes.NewReader(b), int64(len(b))))(t)
+		if err := p.walk(func(string, uint64) {}, func(item) {}); err != nil {
+			t.Fatal(err)
+		}
+		old := func(p *pages) bool {
+			found, _ := salvage(bytes.NewReader(b), int64(len(b)), p)
+			return slices.ContainsFunc(found.records, func(r record) bool { return r.kind == kindIntent && sequenceOf(r.key) == seq })
+		}
+		shown = shown || old(nil)
+		if old(p) {
+			t.Errorf("after %d others: a deleted intent is back", others)
+		}
+	}
+	if !shown {
+		t.Error("nothing was left of a deleted record: the test shows nothing")
+	}
+}
+
+func TestSalvageTakesTheNewest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "j.db")
 	j := open(t, path, Limits{})
-	seq := begin(t, j, "T-OLD")
-	for i := range 30 { // so that the deleted one is alone on its page
-		begin(t, j, fmt.Sprintf("T-%04d", i))
-	}
-	keep(t, j, Batch{Undone: []uint64{seq}})
-	if err := j.Prune(noon); err != nil {
-		t.Fatal(err)
+	for i := range 10 {
+		keep(t, j, Batch{Threats: []threat.Threat{{ID: "T-2346", Attempts: i}}, Entries: make([]Entry, 3)})
 	}
 	j.Close()
 	b := must(os.ReadFile(path))(t)
-	if !bytes.Contains(b, []byte("T-OLD")) {
-		t.Fatal("nothing is left of the deleted record: the test shows nothing")
-	}
-	b[bytes.LastIndex(b, []byte("T-0029"))] ^= 1
+	clear(b[:8192])
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	j = open(t, path, Limits{})
-	if j.Aside() == "" {
-		t.Skip("the flipped bit was on a free page, which is no damage")
+	if got := must(j.Contents())(t).Threats; len(got) != 1 || got[0].Attempts != 9 {
+		t.Errorf("got %+v; want the last of ten states", got)
 	}
-	for _, i := range must(j.Contents())(t).Intents {
-		if i.Threat == "T-OLD" {
-			t.Errorf("intent %d of %s is back", i.Seq, i.Threat)
+}
+
+// TestOneOfManyGetsADamagedJournal starts agents all at once. The file is
+// replaced under those that wait for it.
+func TestOneOfManyGetsADamagedJournal(t *testing.T) {
+	for range 8 {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "j.db")
+		if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+			t.Fatal(err)
 		}
+		got := make(chan *Journal, 8)
+		for range cap(got) {
+			go func() {
+				j, err := Open(path, Limits{})
+				if err != nil && !errors.Is(err, ErrInUse) {
+					t.Errorf("got %v; want the journal or ErrInUse", err)
+				}
+				got <- j
+			}()
+		}
+		var winners []*Journal
+		for range cap(got) {
+			if j := <-got; j != nil {
+				winners = append(winners, j)
+			}
+		}
+		if len(winners) > 1 {
+			t.Errorf("%d agents have the journal", len(winners))
+		}
+		for _, j := range winners {
+			j.Close()
+		}
+		if aside := must(filepath.Glob(filepath.Join(dir, "journal-damaged-*")))(t); len(aside) != 1 {
+			t.Errorf("got %v set aside; want one", aside)
+		}
+	}
+}
+
+// TestPagesInACircle has a branch page with 200 children that are all itself.
+func TestPagesInACircle(t *testing.T) {
+	b := make([]byte, 4*4096)
+	word, half := binary.NativeEndian.PutUint64, binary.NativeEndian.PutUint32
+	for i := range 2 {
+		m := b[i*4096+pageHeader:]
+		half(m, boltMagic)
+		half(m[4:], boltVersion)
+		half(m[8:], 4096)
+		word(m[16:], 3)
+		word(m[32:], 2)
+		word(m[40:], 4)
+		word(m[48:], uint64(i))
+	}
+	seal(b)
+	branch := b[3*4096:]
+	word(branch, 3)
+	half(branch[8:], flagBranch|200<<16)
+	const keys = pageHeader + 200*element // where the keys stand, a byte each
+	for i := range 200 {
+		at := pageHeader + i*element
+		half(branch[at:], uint32(keys+i-at))
+		half(branch[at+4:], 1)
+		word(branch[at+8:], 3)
+		branch[keys+i] = byte(i + 1)
+	}
+	if s := inspect(bytes.NewReader(b), int64(len(b)), false); s.fault == nil {
+		t.Error("got no fault")
 	}
 }
 

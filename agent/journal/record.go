@@ -132,6 +132,9 @@ func (r record) clone() record {
 	return r
 }
 
+// mark tells whether the record is the one that every journal has.
+func (r record) mark() bool { return r.kind == kindAgent && string(r.key) == keySchema }
+
 // size is how long the encoded record is.
 func (r record) size() int { return headerSize + len(r.key) + len(r.body) }
 

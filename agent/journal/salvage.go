@@ -65,7 +65,7 @@ func inspect(f io.ReaderAt, size int64, keep bool) survey {
 			return
 		}
 		switch {
-		case r.kind == kindAgent && string(r.key) == keySchema:
+		case r.mark():
 			s.schema = r.schema
 		case keep:
 			s.records = append(s.records, r.clone())
@@ -84,15 +84,12 @@ func inspect(f io.ReaderAt, size int64, keep bool) survey {
 // salvage takes what can be read of a damaged file, record by record, by the
 // checksum that each carries. Of several records with one key the newest counts.
 //
-// Pages that are free still hold old records. Where the tree says which pages are
-// in use, an old record on a free page was replaced or deleted, and is left
-// alone; one that is newer than all in use was written last, and counts.
+// Pages that are free still hold old records. Where every reference to a page
+// could be followed, only the pages in use count: what is on others was replaced
+// or deleted. Otherwise all count, and something deleted may come back.
 func salvage(f io.ReaderAt, size int64, p *pages) (found stock, newer bool) {
 	all := readAll(f, size)
-	inUse := func(at int) bool {
-		return p == nil || !p.whole || p.live.has(uint64(at)/uint64(p.page))
-	}
-	used, spare := map[string]record{}, map[string]record{}
+	newest := map[string]record{}
 	for at := 0; ; {
 		next := bytes.Index(all[at:], []byte(magic))
 		if next < 0 {
@@ -100,47 +97,28 @@ func salvage(f io.ReaderAt, size int64, p *pages) (found stock, newer bool) {
 		}
 		at += next
 		r, ok := decode(all[at:])
-		switch {
-		case !ok:
+		if !ok {
 			at++
 			continue
-		case r.schema > schema:
-			newer = true
-		case r.readable():
-			newest(used, spare, r, inUse(at))
+		}
+		newer = newer || r.schema > schema
+		inUse := p == nil || !p.whole || p.live.has(uint64(at)/uint64(p.page))
+		if inUse && r.schema <= schema && !r.mark() && r.readable() {
+			key := string(r.kind) + string(r.key)
+			if old, ok := newest[key]; !ok || old.number < r.number {
+				newest[key] = r
+			}
 		}
 		at += r.size()
 	}
-	for _, r := range used {
-		found.number = max(found.number, r.number)
-	}
-	for key, r := range spare {
-		if r.number > found.number {
-			used[key] = r
-		}
-	}
-	for _, key := range slices.Sorted(maps.Keys(used)) {
-		r := used[key].clone()
+	for _, key := range slices.Sorted(maps.Keys(newest)) {
+		r := newest[key].clone()
 		found.records = append(found.records, r)
 		found.number = max(found.number, r.number)
 		found.sequence = max(found.sequence, lastSequence(r))
 	}
 	found.sequence += skipped
 	return found, newer
-}
-
-func newest(used, spare map[string]record, r record, inUse bool) {
-	if r.kind == kindAgent && string(r.key) == keySchema {
-		return
-	}
-	in := spare
-	if inUse {
-		in = used
-	}
-	key := string(r.kind) + string(r.key)
-	if old, ok := in[key]; !ok || old.number < r.number {
-		in[key] = r
-	}
 }
 
 // lastSequence is the highest sequence number that a record speaks of.

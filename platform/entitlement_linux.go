@@ -67,10 +67,8 @@ func hasAptSource(files rooted, place string) bool {
 
 func hasRegular(files rooted, pattern string) bool {
 	for _, name := range files.match(pattern) {
-		if where, err := files.resolve(name); err == nil {
-			if info, err := files.dir.Lstat(where); err == nil && info.Mode().IsRegular() {
-				return true
-			}
+		if _, info, err := files.stat(name); err == nil && info.Mode().IsRegular() {
+			return true
 		}
 	}
 	return false

@@ -31,6 +31,21 @@ func (r rooted) Close() error { return r.dir.Close() }
 // maxLinks is how many symbolic links a path may go through, as in the kernel.
 const maxLinks = 40
 
+// stat says what name leads to, and by which path os.Root reaches it. It asks
+// os.Root first, which follows every link but one that is absolute or climbs above
+// the root; those are followed by hand.
+func (r rooted) stat(name string) (where string, info fs.FileInfo, err error) {
+	info, err = r.dir.Stat(name)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return name, info, err
+	}
+	if where, err = r.resolve(name); err != nil {
+		return "", nil, err
+	}
+	info, err = r.dir.Lstat(where)
+	return where, info, err
+}
+
 // resolve returns the path of what name leads to, without symbolic links and
 // relative to the root.
 func (r rooted) resolve(name string) (string, error) {
@@ -64,11 +79,7 @@ func (r rooted) resolve(name string) (string, error) {
 
 // read returns a regular file of at most limit bytes, and when it was modified.
 func (r rooted) read(name string, limit int64) ([]byte, time.Time, error) {
-	where, err := r.resolve(name)
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	info, err := r.dir.Lstat(where)
+	where, info, err := r.stat(name)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
@@ -116,11 +127,7 @@ func (r rooted) match(pattern string) []string {
 }
 
 func (r rooted) list(dir string) []string {
-	where, err := r.resolve(dir)
-	if err != nil {
-		return nil
-	}
-	info, err := r.dir.Lstat(where)
+	where, info, err := r.stat(dir)
 	if err != nil || !info.IsDir() {
 		return nil
 	}
@@ -142,11 +149,7 @@ func (r rooted) newest(patterns []string) time.Time {
 	var latest time.Time
 	for _, pattern := range patterns {
 		for _, name := range r.match(pattern) {
-			where, err := r.resolve(name)
-			if err != nil {
-				continue
-			}
-			if info, err := r.dir.Lstat(where); err == nil && info.ModTime().After(latest) {
+			if _, info, err := r.stat(name); err == nil && info.ModTime().After(latest) {
 				latest = info.ModTime()
 			}
 		}

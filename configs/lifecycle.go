@@ -81,10 +81,10 @@ func (l Lifecycle) DataDate() Date {
 func (l Lifecycle) Releases(product string) []Release {
 	var out []Release
 	for line := range strings.Lines(l.source()) {
-		if of, _, _ := strings.Cut(line, ","); of != product {
+		if !strings.HasPrefix(line, product) {
 			continue
 		}
-		if r, err := parseRelease(line); err == nil {
+		if r, err := parseRelease(line); err == nil && r.Product == product {
 			out = append(out, r)
 		}
 	}
@@ -120,56 +120,65 @@ func ParseLifecycle(text string) (Lifecycle, error) {
 	}
 	var (
 		problems []error
-		dated    bool
-		headed   bool
-		sources  = map[string]bool{}
-		seen     = map[string]int{}
 		number   int
+		check    = tableCheck{sources: map[string]bool{}, seen: map[string]int{}}
 	)
-	wrong := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf("line %d: "+format, append([]any{number}, args...)...))
-	}
 	for line := range strings.Lines(text) {
 		number++
-		line = strings.TrimRight(line, "\n")
-		words := strings.Fields(line)
-		switch {
-		case strings.HasPrefix(line, "# data ") && len(words) == 3:
-			if _, err := parseDay(words[2]); err != nil || dated {
-				wrong("the table must have one date of its data, written # data 2026-08-22")
-			}
-			dated = true
-		case strings.HasPrefix(line, "# source ") && len(words) > 3:
-			sources[words[2]] = true
-		case strings.HasPrefix(line, "#"):
-		case line == lifecycleColumns && !headed:
-			headed = true
-		default:
-			r, err := parseRelease(line)
-			if err == nil {
-				err = r.check(sources)
-			}
-			if err != nil {
-				wrong("%w", err)
-				continue
-			}
-			key := r.Product + "," + r.Cycle
-			if first := seen[key]; first != 0 {
-				wrong("%s %s is in line %d already", r.Product, r.Cycle, first)
-			}
-			seen[key] = number
+		if err := check.line(number, strings.TrimRight(line, "\n")); err != nil {
+			problems = append(problems, fmt.Errorf("line %d: %w", number, err))
 		}
 	}
-	if !dated {
+	if !check.dated {
 		problems = append(problems, errors.New("the table has no date of its data"))
 	}
-	if !headed {
+	if !check.headed {
 		problems = append(problems, errors.New("the table has no line that names its columns"))
 	}
 	if len(problems) > 0 {
 		return Lifecycle{}, fmt.Errorf("read lifecycle table: %w", errors.Join(problems...))
 	}
 	return Lifecycle{text: text}, nil
+}
+
+// tableCheck is what must be remembered of the lines above to judge the next.
+type tableCheck struct {
+	dated, headed bool
+	sources       map[string]bool
+	seen          map[string]int // line of each product and cycle
+}
+
+func (c *tableCheck) line(number int, line string) error {
+	words := strings.Fields(line)
+	switch {
+	case strings.HasPrefix(line, "# data ") && len(words) == 3:
+		if _, err := parseDay(words[2]); err != nil || c.dated {
+			return errors.New("the table must have one date of its data, written # data 2026-08-22")
+		}
+		c.dated = true
+		return nil
+	case strings.HasPrefix(line, "# source ") && len(words) > 3:
+		c.sources[words[2]] = true
+		return nil
+	case strings.HasPrefix(line, "#"):
+		return nil
+	case line == lifecycleColumns && !c.headed:
+		c.headed = true
+		return nil
+	}
+	r, err := parseRelease(line)
+	if err != nil {
+		return err
+	}
+	if err := r.check(c.sources); err != nil {
+		return err
+	}
+	key := r.Product + "," + r.Cycle
+	if first := c.seen[key]; first != 0 {
+		return fmt.Errorf("%s %s is in line %d already", r.Product, r.Cycle, first)
+	}
+	c.seen[key] = number
+	return nil
 }
 
 // parseRelease reads one row. A comment and the line of column names are errors.

@@ -122,12 +122,13 @@ func (p Product) Title(r Release) string {
 		return p.Name + " " + r.Cycle + " LTS"
 	}
 	var words []string
-	for _, word := range strings.Split(r.Cycle, "-") {
-		if spoken, ok := spokenCycle[word]; ok {
-			word = spoken
+	for word := range strings.SplitSeq(r.Cycle, "-") {
+		spoken, ok := spokenCycle[word]
+		if !ok {
+			spoken = strings.ToUpper(word)
 		}
-		if word != "" {
-			words = append(words, strings.ToUpper(word))
+		if spoken != "" {
+			words = append(words, spoken)
 		}
 	}
 	return p.Name + " " + strings.Join(words, " ")
@@ -135,4 +136,4 @@ func (p Product) Title(r Release) string {
 
 // spokenCycle is how the parts of a Windows cycle are said aloud; the channels
 // that go without saying are empty.
-var spokenCycle = map[string]string{"w": "", "e": "", "lts": "LTSC", "ac": "", "sac": ""}
+var spokenCycle = map[string]string{"w": "", "e": "", "lts": "LTSC", "iot": "IoT", "ac": "", "sac": ""}

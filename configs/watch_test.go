@@ -4,14 +4,19 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/configs"
 )
 
-// soon is the promise: a change is known well within a second.
-const soon = 900 * time.Millisecond
+// A change is known well within a second; a busy machine, on which everything
+// takes longer, is given more, so that what fails is the watch.
+const (
+	promised = 500 * time.Millisecond
+	patient  = 10 * time.Second
+)
 
 // Each change is made in a real folder, after start has prepared it, and must
 // give one signal.
@@ -105,10 +110,8 @@ func TestWatch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			begin := time.Now()
 			test.change(f)
 			expect(t, changes, true)
-			t.Logf("known after %s", time.Since(begin))
 			expect(t, changes, false)
 		})
 	}
@@ -175,6 +178,25 @@ func TestWatchGoesOn(t *testing.T) {
 	}
 }
 
+// One of five changes at the least is known as soon as is promised.
+func TestWatchIsQuick(t *testing.T) {
+	f := folder{t, t.TempDir()}
+	changes, err := configs.Watch(t.Context(), f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var took time.Duration
+	for i := range 5 {
+		begin := time.Now()
+		f.write("policy.yaml", strconv.Itoa(i))
+		expect(t, changes, true)
+		if took = time.Since(begin); took < promised {
+			return
+		}
+	}
+	t.Errorf("known after %s; want %s", took, promised)
+}
+
 func TestWatchEnds(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	changes, err := configs.Watch(ctx, t.TempDir())
@@ -207,7 +229,7 @@ func TestReadPolicyFile(t *testing.T) {
 
 func expect(t *testing.T, changes <-chan struct{}, want bool) {
 	t.Helper()
-	wait := soon
+	wait := patient
 	if !want {
 		wait = 600 * time.Millisecond
 	}

@@ -9,6 +9,7 @@ func local(o Options) *Host {
 		Processes: newProcesses(),
 		Notifier:  newNotifier(),
 		Flags:     newFlags(o.StateDir),
+		Prober:    newProber(),
 		Files:     newFiles(),
 	}
 }

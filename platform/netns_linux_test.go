@@ -1,10 +1,10 @@
 package platform
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -63,10 +63,11 @@ func inWorld(t *testing.T, test func(t *testing.T, w world)) {
 	t.Helper()
 	needTools(t, "ip", "nft")
 	inNewNetns(t, func(t *testing.T) {
-		w := world{outside: "fb-" + strings.ToLower(t.Name()[len("Test"):])[:8]}
+		w := world{outside: fmt.Sprintf("fb-%d-%d", os.Getpid(), unix.Gettid())}
 		shell(t, "ip netns add "+w.outside)
 		defer exec.Command("ip", "netns", "del", w.outside).Run()
-		shell(t, `ip link add eth0 type veth peer name eth0 netns `+w.outside+`
+		// Two ends of one index would be up for IPv6 only after a second.
+		shell(t, `ip link add eth0 index 77 type veth peer name eth0 netns `+w.outside+`
 			ip addr add 192.0.2.1/24 dev eth0; ip -6 addr add 2001:db8::1/64 dev eth0 nodad; ip -6 addr add fe80::1/64 dev eth0 nodad
 			ip link set eth0 up
 			ip -n `+w.outside+` addr add 192.0.2.2/24 dev eth0; ip -n `+w.outside+` -6 addr add 2001:db8::2/64 dev eth0 nodad; ip -n `+w.outside+` -6 addr add fe80::2/64 dev eth0 nodad

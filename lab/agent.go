@@ -103,15 +103,19 @@ func (h *Host) InstallAgent(t testing.TB, policy string) {
 
 const agentPath = "/usr/local/bin/firebreak"
 
-// CopyAgent builds the agent and copies it to the host, without installing it.
+// CopyAgent builds the agent, or takes the one that FIREBREAK_BIN names, and
+// copies it to the host, without installing it.
 func (h *Host) CopyAgent(t testing.TB) {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "firebreak")
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=lab",
-		"-o", binary, "github.com/firebreak-sec/firebreak/cmd/firebreak")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the agent: %v: %s", err, out)
+	binary := os.Getenv("FIREBREAK_BIN")
+	if binary == "" {
+		binary = filepath.Join(t.TempDir(), "firebreak")
+		build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version=lab",
+			"-o", binary, "github.com/firebreak-sec/firebreak/cmd/firebreak")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build the agent: %v: %s", err, out)
+		}
 	}
 	content, err := os.ReadFile(binary)
 	if err != nil {

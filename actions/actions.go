@@ -60,15 +60,18 @@ type Order struct {
 	// Snapshot is the host as it was last seen: whom else the owner serves. Nil
 	// if there is none.
 	Snapshot *platform.Snapshot
-	Now          time.Time
+	Now      time.Time
 }
 
 // Terms are what policy says about how actions are done.
 type Terms struct {
 	Isolation platform.Isolation // the isolation to use, names resolved
 	Protected Protected
-	Contact   string    // sentence with the phone number, for notices
-	By        time.Time // deadline a person is told for flagged work; zero: none
+	// Allowed are ports that policy allows by name: an owner that serves one of
+	// them as well is not closed on account of another port.
+	Allowed []platform.PortRule
+	Contact string    // sentence with the phone number, for notices
+	By      time.Time // deadline a person is told for flagged work; zero: none
 }
 
 // Protected is what is never acted on.
@@ -106,6 +109,10 @@ type Effect struct {
 // ErrCannot says that an action cannot be done on this subject; the error that
 // wraps it says why in words a person understands.
 var ErrCannot = errors.New("cannot be done here")
+
+// ErrNotUndoable says that what was done cannot be taken back by the agent; the
+// error that wraps it says what a person has to do.
+var ErrNotUndoable = errors.New("cannot be undone")
 
 // All returns every action, in the order the documentation lists them.
 func All() []*Action { return []*Action{BlockPort, IsolateHost, ClosePort, FlagOSUpgrade} }

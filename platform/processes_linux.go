@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,10 +26,13 @@ func (procProcesses) Inspect(_ context.Context, pid int) (Process, error) {
 	if err != nil {
 		return Process{}, fmt.Errorf("inspect process: %w", err)
 	}
+	dir := "/proc/" + strconv.Itoa(pid)
+	if stat, err := os.ReadFile(dir + "/stat"); err != nil || hasEnded(stat) {
+		return Process{}, fmt.Errorf("inspect process %d: %w", pid, ErrGone)
+	}
 	var users userNames
 	users.refresh()
 	exe, _ := facts.exe()
-	dir := "/proc/" + strconv.Itoa(pid)
 	p := Process{
 		ProcessID: facts.ProcessID, PPID: facts.ppid, Name: facts.name, Exe: exe,
 		UID: facts.uid, User: users.name(facts.uid), Unit: facts.place.unit, Started: startedAt(facts.Start),
@@ -43,6 +47,13 @@ func (procProcesses) Inspect(_ context.Context, pid int) (Process, error) {
 		p.Cgroup = groupPath(string(cgroup))
 	}
 	return p, nil
+}
+
+// hasEnded tells from /proc/PID/stat whether nothing is left of a process but
+// its exit status, which its parent has not asked for yet.
+func hasEnded(stat []byte) bool {
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	return len(fields) > 0 && strings.ContainsAny(string(fields[0]), "ZX")
 }
 
 // splitArgs reads /proc/PID/cmdline: every argument ends in a zero byte. A

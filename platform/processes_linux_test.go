@@ -47,6 +47,9 @@ func TestEndAsksBeforeItKills(t *testing.T) {
 			if err := newProcesses().End(t.Context(), p.ProcessID, c.grace); err != nil {
 				t.Fatal(err)
 			}
+			if _, err := newProcesses().Inspect(t.Context(), p.PID); !errors.Is(err, ErrGone) {
+				t.Errorf("a process that only its parent still knows is not gone: %v", err)
+			}
 			_ = cmd.Wait()
 			if killed := cmd.ProcessState.ExitCode() != 7; killed != c.killed {
 				t.Fatalf("ended with %v", cmd.ProcessState)

@@ -1,0 +1,132 @@
+package actions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+const (
+	// endGrace is how long a process may take to end by itself.
+	endGrace = 5 * time.Second
+	// respawnWindow is how long an ended process is waited for to come back:
+	// supervisors start one again within a second.
+	respawnWindow = 2 * time.Second
+	respawnTurn   = 200 * time.Millisecond
+)
+
+// parentsFirst orders processes so that none is ended while another of them
+// would start it again.
+func parentsFirst(processes []platform.Process) []platform.Process {
+	isChild := func(p platform.Process) bool {
+		return slices.ContainsFunc(processes, func(q platform.Process) bool { return q.PID == p.PPID })
+	}
+	var parents, children []platform.Process
+	for _, p := range processes {
+		if isChild(p) {
+			children = append(children, p)
+		} else {
+			parents = append(parents, p)
+		}
+	}
+	return append(parents, children...)
+}
+
+// endProcesses ends what is still there of the processes, and then looks whether
+// one comes back.
+func endProcesses(ctx context.Context, h *platform.Host, o Order, processes []platform.Process) ([]string, error) {
+	var done []string
+	for _, p := range processes {
+		there, err := stillRuns(ctx, h, p)
+		if err != nil {
+			return done, fmt.Errorf("close port: %w", err)
+		}
+		if !there {
+			continue
+		}
+		if err := h.Processes.End(ctx, p.ProcessID, endGrace); err != nil {
+			return done, fmt.Errorf("close port: %w", err)
+		}
+		platform.FaultPoint("close-port: ended process")
+		done = append(done, fmt.Sprintf("ended %s (process %d)", p.Name, p.PID))
+	}
+	if len(done) == 0 || o.Subject.Port == nil {
+		return done, nil
+	}
+	return done, watchRespawn(ctx, h, *o.Subject.Port, processes)
+}
+
+// watchRespawn returns ErrCannot if the program listens again within the
+// respawn window: then something keeps it alive, and ending it is in vain.
+func watchRespawn(ctx context.Context, h *platform.Host, port platform.PortSubject, ended []platform.Process) error {
+	turn := time.NewTicker(respawnTurn)
+	defer turn.Stop()
+	window := time.NewTimer(respawnWindow)
+	defer window.Stop()
+	for {
+		s, err := h.Observer.Snapshot(ctx, platform.Parts{platform.PartListeners, platform.PartOwners})
+		if err != nil {
+			return fmt.Errorf("look whether it came back: %w", err)
+		}
+		if l := respawned(s, port, ended); l != nil {
+			return fmt.Errorf("close %s: it came back: something starts it again%s: %w", portRule(port), starter(ctx, h, l.Owner), ErrCannot)
+		}
+		select {
+		case <-turn.C:
+		case <-window.C:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("look whether it came back: %w", ctx.Err())
+		}
+	}
+}
+
+// respawned returns the listener of a new process of one of the ended programs
+// on the port, if there is one.
+func respawned(s platform.Snapshot, port platform.PortSubject, ended []platform.Process) *platform.Listener {
+	for i, l := range s.Listeners {
+		if l.Port != port.Port || l.Protocol != port.Protocol || l.NetNS != port.NetNS {
+			continue
+		}
+		same := func(p platform.Process) bool { return p.PID == l.Owner.PID && p.Start == l.Owner.Start }
+		program := func(p platform.Process) bool { return p.Exe == l.Owner.Exe }
+		if !slices.ContainsFunc(ended, same) && slices.ContainsFunc(ended, program) {
+			return &s.Listeners[i]
+		}
+	}
+	return nil
+}
+
+// starter names what started a process again, in parentheses; "" if unknown.
+func starter(ctx context.Context, h *platform.Host, o platform.Owner) string {
+	switch {
+	case o.UserUnit != "":
+		return fmt.Sprintf(" (%s, a service of user %s)", o.UserUnit, o.User)
+	case o.Unit != "":
+		return fmt.Sprintf(" (unit: %s)", o.Unit)
+	}
+	p, err := h.Processes.Inspect(ctx, o.PID)
+	if err != nil {
+		return ""
+	}
+	parent, err := h.Processes.Inspect(ctx, p.PPID)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(" (parent: %s)", parent.Name)
+}
+
+func stillRuns(ctx context.Context, h *platform.Host, p platform.Process) (bool, error) {
+	now, err := h.Processes.Inspect(ctx, p.PID)
+	if errors.Is(err, platform.ErrGone) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at process: %w", err)
+	}
+	return now.Start == p.Start, nil
+}

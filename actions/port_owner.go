@@ -1,0 +1,194 @@
+package actions
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+// guardedUnits are units without which a workstation does not work or cannot be
+// helped, as path.Match patterns, with what they are for.
+var guardedUnits = []struct{ pattern, why string }{
+	{"systemd-*", "part of the operating system"},
+	{"init.scope", "part of the operating system"},
+	{"dbus*", "what the programs of this computer talk to each other through"},
+	{"user@*", "the whole session of a user"},
+	{"NetworkManager*", "this computer's network"},
+	{"networking.service", "this computer's network"},
+	{"wpa_supplicant*", "this computer's network"},
+	{"display-manager.service", "the login screen"},
+	{"gdm*.service", "the login screen"},
+	{"sddm.service", "the login screen"},
+	{"lightdm.service", "the login screen"},
+	{"getty@*", "the login screen"},
+	{"firebreak*", "this agent"},
+}
+
+// launchers are units that start other programs on somebody's behalf. What
+// listens in one of them is not the unit's own business: the process is ended,
+// and the unit left alone.
+var launchers = []string{"cron.service", "crond.service", "anacron.service", "atd.service", "supervisor.service", "supervisord.service"}
+
+// publishers are programs that open a port for a container.
+var publishers = []string{"docker-proxy", "rootlessport", "slirp4netns", "pasta", "conmon"}
+
+// unclosable says why a port cannot be closed by its owner at all; "" if it can.
+func unclosable(p platform.PortSubject) string {
+	for _, l := range p.Sockets {
+		o := l.Owner
+		switch {
+		case o.Container != "" || l.NetNS != "":
+			return fmt.Sprintf("it is open inside the container %s, which has to be stopped or changed itself", cmp.Or(o.Container, l.NetNS))
+		case slices.Contains(publishers, path.Base(o.Exe)):
+			return fmt.Sprintf("%s opens it for a container, which has to be stopped or changed itself", path.Base(o.Exe))
+		case o.Kernel:
+			return "no program holds it: the kernel itself serves it"
+		case o.PID == 0:
+			return "nobody can see which program holds it"
+		case o.PID == 1 && o.Unit == "":
+			return "the service manager holds it, for a unit that could not be found"
+		}
+	}
+	return ""
+}
+
+// owningUnits returns the units that must be closed for a port to close, as the
+// sockets name them. What runs in a session, in a scope, or in the service
+// manager of a user is a plain process.
+func owningUnits(p platform.PortSubject) []string {
+	var names []string
+	for _, l := range p.Sockets {
+		unit := l.Owner.Unit
+		if unit == "" || path.Ext(unit) == ".scope" || slices.Contains(launchers, unit) || slices.Contains(names, unit) {
+			continue
+		}
+		names = append(names, unit)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// holders returns the processes that hold the sockets no unit answers for, each
+// once, lowest first.
+func holders(p platform.PortSubject, units []string) []int {
+	var pids []int
+	for _, l := range p.Sockets {
+		if !slices.Contains(units, l.Owner.Unit) {
+			pids = append(pids, l.Owner.PIDs...)
+		}
+	}
+	slices.Sort(pids)
+	return slices.DeleteFunc(slices.Compact(pids), func(pid int) bool { return pid == 1 })
+}
+
+// otherPorts returns the listeners of the owners of a port on other ports, which
+// close along with it. Loopback ones are among them.
+func otherPorts(p platform.PortSubject, all []platform.Listener, units []platform.Unit, processes []platform.Process) []platform.Listener {
+	var others []platform.Listener
+	for _, l := range all {
+		if l.Port == p.Port && l.Protocol == p.Protocol {
+			continue
+		}
+		ofUnit := slices.ContainsFunc(units, func(u platform.Unit) bool { return u.Name == l.Owner.Unit })
+		ofProcess := slices.ContainsFunc(processes, func(q platform.Process) bool { return slices.Contains(l.Owner.PIDs, q.PID) })
+		if ofUnit || ofProcess {
+			others = append(others, l)
+		}
+	}
+	return others
+}
+
+// ownerQuestion is all that decides whether the owner of a port may be stopped.
+type ownerQuestion struct {
+	port      platform.PortSubject
+	units     []platform.Unit // that would stop
+	processes []platform.Process
+	others    []platform.Listener // that would close too
+	agent     platform.ProcessID
+	terms     Terms
+}
+
+// refusal says why the owner of a port must not be touched; "" if it may.
+func (q ownerQuestion) refusal() string {
+	if covers(q.terms.Protected.Ports, portRule(q.port)) {
+		return fmt.Sprintf("%s is a protected port: without it nobody could reach this computer to help", portRule(q.port))
+	}
+	for _, l := range q.port.Sockets {
+		if why := q.refusedSocket(l); why != "" {
+			return why
+		}
+	}
+	for _, u := range q.units {
+		if why := refusedUnit(q.terms.Protected, u); why != "" {
+			return why
+		}
+	}
+	for _, p := range q.processes {
+		if slices.Contains(q.terms.Protected.Processes, p.Exe) {
+			return fmt.Sprintf("%s is protected by policy", p.Exe)
+		}
+	}
+	for _, l := range q.others {
+		if why := q.refusedOther(l); why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+func (q ownerQuestion) refusedSocket(l platform.Listener) string {
+	switch {
+	case l.Port == 53 && l.Address.IsLoopback():
+		return "it is this computer's own name server: without it no name on the network is found"
+	case slices.Contains(q.terms.Protected.Processes, l.Owner.Exe):
+		return fmt.Sprintf("%s is protected by policy", l.Owner.Exe)
+	case q.agent.PID != 0 && slices.Contains(l.Owner.PIDs, q.agent.PID):
+		return "this agent itself holds it"
+	}
+	return ""
+}
+
+// refusedOther refuses on account of another port that the owner serves.
+func (q ownerQuestion) refusedOther(l platform.Listener) string {
+	rule := platform.PortRule{Protocol: l.Protocol, First: l.Port, Last: l.Port}
+	switch {
+	case covers(q.terms.Protected.Ports, rule):
+		return fmt.Sprintf("%s also serves %s, which is protected", programName(q.port), rule)
+	case covers(q.terms.Allowed, rule) && l.Reach != platform.ReachLoopback:
+		return fmt.Sprintf("%s also serves %s, which policy allows; a person has to take %s out of its settings",
+			programName(q.port), rule, portRule(q.port))
+	}
+	return ""
+}
+
+// refusedUnit refuses a unit that is guarded, or that something guarded needs.
+func refusedUnit(protected Protected, u platform.Unit) string {
+	if why := guard(protected, u.Name); why != "" {
+		return fmt.Sprintf("%s is never stopped: %s", u.Name, why)
+	}
+	for _, name := range u.RequiredBy {
+		if why := guard(protected, name); why != "" {
+			return fmt.Sprintf("%s is not stopped: %s needs it, which is %s", u.Name, name, why)
+		}
+	}
+	return ""
+}
+
+// guard says why a unit is never stopped; "" if it may be.
+func guard(protected Protected, unit string) string {
+	for _, pattern := range protected.Units {
+		if ok, err := path.Match(pattern, unit); err == nil && ok || pattern == strings.TrimSuffix(unit, path.Ext(unit)) {
+			return "protected by policy"
+		}
+	}
+	for _, g := range guardedUnits {
+		if ok, err := path.Match(g.pattern, unit); err == nil && ok {
+			return g.why
+		}
+	}
+	return ""
+}

@@ -27,6 +27,8 @@ const (
 	minOverGopsutil = 300.0 // times less CPU, owners known
 	minOverSS       = 100.0
 	minColdOverSS   = 1.0 // times faster, owners looked for
+
+	maxPoll = 150 * time.Microsecond // CPU time; one a second is 0.015 % of a core
 )
 
 // benchRole is set in the processes that BenchmarkListeners makes of itself.
@@ -91,6 +93,12 @@ func measureListeners(b *testing.B) {
 	checkBenchReading(b, warm)
 	read := func() { readBench(b, ctx, warm) }
 	steady := measure(unix.RUSAGE_SELF, 5, 100, read)
+	watch := listenerWatch{diag: warm.diag, udp: warm.udp}
+	poll := measure(unix.RUSAGE_SELF, 5, 1000, func() {
+		if _, err := watch.poll(); err != nil {
+			b.Fatal(err)
+		}
+	})
 	cold := measure(unix.RUSAGE_SELF, 7, 1, func() {
 		r := newBenchReader(b)
 		defer r.close()
@@ -109,7 +117,7 @@ func measureListeners(b *testing.B) {
 	rows := []struct {
 		name string
 		cost
-	}{{"steady, owners known", steady}, {"cold, owners looked for", cold}, {"ss -H -lntup", ss}, {"gopsutil v3 Connections", peer}}
+	}{{"poll for events", poll}, {"steady, owners known", steady}, {"cold, owners looked for", cold}, {"ss -H -lntup", ss}, {"gopsutil v3 Connections", peer}}
 	fmt.Printf("| %-24s | %10s | %10s |\n", fmt.Sprintf("%d listeners, %d connections", benchListeners, benchConnections), "CPU ms", "wall ms")
 	for _, r := range rows {
 		fmt.Printf("| %-24s | %10.3f | %10.3f |\n", r.name, ms(r.cpu), ms(r.wall))
@@ -131,6 +139,9 @@ func measureListeners(b *testing.B) {
 		if bar.got < bar.want {
 			b.Errorf("%s: got %.1f; want at least %.0f", bar.metric, bar.got, bar.want)
 		}
+	}
+	if poll.cpu > maxPoll {
+		b.Errorf("a poll took %v of CPU; want at most %v", poll.cpu, maxPoll)
 	}
 }
 

@@ -58,7 +58,7 @@ func TestSnapshotTellsWhoListens(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := Owner{
-			PIDs: []int{os.Getpid()}, PID: os.Getpid(), Start: s.Agent.Start, Process: "platform.test",
+			PIDs: []int{os.Getpid()}, PID: os.Getpid(), Start: s.Agent.Start, Process: filepath.Base(exe),
 			Exe: exe, User: l.Owner.User, Unit: l.Owner.Unit, UserUnit: l.Owner.UserUnit, Container: l.Owner.Container,
 		}
 		if fmt.Sprint(l.Owner) != fmt.Sprint(want) {

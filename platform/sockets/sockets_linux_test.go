@@ -176,6 +176,57 @@ func TestOwnersFollowsHolders(t *testing.T) {
 	}
 }
 
+func TestOwnersLookAfreshNowAndThen(t *testing.T) {
+	requireProc(t)
+	file := reusable(t, 0)
+	port := portOf(file)
+	child := sleepWith(t, file)
+	file.Close()
+	o := newOwners(t)
+	socket := only(t, update(t, o), TCP, port)
+	pidfd, err := unix.PidfdOpen(child, 0)
+	if err != nil {
+		t.Skipf("takes a socket of another process: %v", err)
+	}
+	defer unix.Close(pidfd)
+	fd, err := unix.PidfdGetfd(pidfd, 3, 0)
+	if err != nil {
+		t.Skipf("takes a socket of another process: %v", err)
+	}
+	defer unix.Close(fd)
+	update(t, o)
+	if got := pidsOf(t, o, socket); !slices.Equal(got, []int{child}) {
+		t.Fatalf("got holders %v; want %d: this process is not new, so nobody looks into it again", got, child)
+	}
+	o.started = o.started.Add(-time.Hour)
+	update(t, o)
+	if got, want := pidsOf(t, o, socket), sortedPIDs(os.Getpid(), child); !slices.Equal(got, want) {
+		t.Errorf("got holders %v after an hour; want %v", got, want)
+	}
+}
+
+func TestOwnersTellNobodyFromHidden(t *testing.T) {
+	const noFile, unheld = 1, 2
+	all := []Socket{{Cookie: noFile}, {Cookie: unheld, Inode: 1 << 33}} // no inode is that large
+	for _, sees := range []bool{true, false} {
+		o := newOwners(t)
+		o.seesAll = sees
+		if err := o.Update(all); err != nil {
+			t.Fatal(err)
+		}
+		if _, got := o.Holders(noFile); got != Nobody {
+			t.Errorf("a socket without a file: got %q; want %q", got, Nobody)
+		}
+		want := Hidden
+		if sees && !o.everyone.hidden {
+			want = Nobody
+		}
+		if _, got := o.Holders(unheld); got != want {
+			t.Errorf("a socket without a process, all processes in sight %v: got %q; want %q", sees, got, want)
+		}
+	}
+}
+
 func TestOwnersAreGuidedByControlGroups(t *testing.T) {
 	o := newOwners(t)
 	if os.Geteuid() != 0 || o.cgroups.mount < 0 {

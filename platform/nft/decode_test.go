@@ -1,0 +1,205 @@
+package nft
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mdlayher/netlink"
+)
+
+// everything is a table with one of each thing this package can write.
+func everything() Table {
+	return Table{
+		Family: Inet, Name: "t", Flags: Owner | Persist,
+		Sets: []Set{
+			{Name: "lease", Key: []Type{Mark}, Timed: true, Elements: []Element{{Word(0), Word(0), 15 * time.Minute}}},
+			{Name: "ports", Key: []Type{InetService}, Interval: true, Elements: []Element{
+				{First: Port(22), Last: Port(22)}, {First: Port(23), Last: Port(25)}, {First: Port(60000), Last: Port(65535)},
+			}},
+			{Name: "peers", Key: []Type{IPv4Addr, InetProto, InetService}, Interval: true, Elements: []Element{
+				{First: []byte{10, 0, 0, 0, 6, 1, 187}, Last: []byte{10, 255, 255, 255, 6, 1, 188}},
+			}},
+			{Name: "six", Key: []Type{IPv6Addr}, Elements: []Element{{First: bytes.Repeat([]byte{1}, 16), Last: bytes.Repeat([]byte{1}, 16)}}},
+		},
+		Chains: []Chain{
+			{Name: "in", Hook: &Hook{Type: "filter", Number: Input, Priority: -190, Policy: Accept}, Rules: []Rule{
+				NewRule("a note", IPSource.Within(netip.MustParsePrefix("10.0.0.0/9")), TCPDest.In("ports"), TCPFlags.Masked([]byte{SYN | ACK}, []byte{SYN}), Then(Accept)),
+				NewRule("", IP6Dest.Within(netip.MustParsePrefix("::/0")), UDPSource.Is(Port(53)), Direction.Is([]byte{Reply}), Then(Drop)),
+				NewRule("", State.Any(Word(New|Related)), AddressType.Is(Word(Unicast)), Then(Verdict(Accept))),
+				NewRule("", InName.Is(Name("eth0")), ICMPv6Type.Between([]byte{133}, []byte{136}), Then(ResetTCP)),
+				NewRule("", TransportProtocol.Is([]byte{UDP}), Then(Reject{Type: 2, Code: 3})),
+			}},
+			{Name: "plain"},
+		},
+	}
+}
+
+func TestTableText(t *testing.T) {
+	want := `table inet t {
+	flags owner,persist
+	set lease {
+		type mark
+		flags timeout
+		elements = { 0x00000000 timeout 15m0s }
+	}
+	set ports {
+		type inet_service
+		flags interval
+		elements = { 22, 23-25, 60000-65535 }
+	}
+	set peers {
+		type ipv4_addr . inet_proto . inet_service
+		flags interval
+		elements = { 10.0.0.0-10.255.255.255 . 6 . 443-444 }
+	}
+	set six {
+		type ipv6_addr
+		elements = { 101:101:101:101:101:101:101:101 }
+	}
+	chain in {
+		type filter hook input priority -190; policy accept;
+		ip saddr 10.0.0.0/9 tcp dport @ports tcp flags & (syn | ack) == syn accept comment "a note"
+		meta nfproto ipv6 udp sport 53 ct direction reply drop
+		ct state related,new fib daddr type unicast accept
+		iifname "eth0" icmpv6 type 133-136 reject with tcp reset
+		meta l4proto udp [reject {2 3}]
+	}
+	chain plain {
+	}
+}
+`
+	if d := cmp.Diff(want, everything().Text()); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+// What is written can be read again.
+func TestDecodeIsTheInverseOfEncode(t *testing.T) {
+	want := everything()
+	got, err := decodeTable(encodeTable(&want))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range want.Sets {
+		_, read, ok, err := decodeSet(encodeSet(&want, s, uint32(i)))
+		if err != nil || !ok {
+			t.Fatalf("set %s: %v, %v", s.Name, ok, err)
+		}
+		bounds, err := decodeElements(encodeElements(newElement, &want, s, s.Elements))
+		if err != nil {
+			t.Fatal(err)
+		}
+		read.Elements = elements(s, bounds)
+		got.Sets = append(got.Sets, read)
+	}
+	for _, c := range want.Chains {
+		_, read, err := decodeChain(encodeChain(&want, c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.Rules {
+			_, _, rule, err := decodeRule(encodeRule(&want, c.Name, r))
+			if err != nil {
+				t.Fatal(err)
+			}
+			read.Rules = append(read.Rules, rule)
+		}
+		got.Chains = append(got.Chains, read)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+func TestChanges(t *testing.T) {
+	kinds := func(ms []netlink.Message) string {
+		names := map[command]string{
+			newTable: "+table", delTable: "-table", newSet: "+set", delSet: "-set", newChain: "+chain", delChain: "-chain",
+			newRule: "+rule", delRule: "flush", newElement: "+element", delElement: "-element",
+		}
+		var out []string
+		for _, m := range ms {
+			out = append(out, names[command(m.Header.Type&0xff)])
+		}
+		return strings.Join(out, " ")
+	}
+	whole := everything()
+	change := func(f func(*Table)) *Table { c := everything(); f(&c); return &c }
+	for _, c := range []struct {
+		name       string
+		have, want *Table
+		out        string
+	}{
+		{"nothing", nil, nil, ""},
+		{"the same", &whole, &whole, ""},
+		{"gone", &whole, nil, "-table"},
+		{"an element", &whole, change(func(t *Table) { t.Sets[1].Elements = t.Sets[1].Elements[1:] }), "-element"},
+		{"another element", &whole, change(func(t *Table) { t.Sets[1].Elements[0] = Element{First: Port(80), Last: Port(80)} }), "-element +element"},
+		{"a rule", &whole, change(func(t *Table) { t.Chains[0].Rules = t.Chains[0].Rules[:2] }), "flush +rule +rule"},
+		{"a chain less", &whole, change(func(t *Table) { t.Chains = t.Chains[:1] }), "flush -chain"},
+		{"a chain more", change(func(t *Table) { t.Chains = t.Chains[:1] }), &whole, "+chain"},
+		{"a set less", &whole, change(func(t *Table) { t.Sets = t.Sets[:3] }), "-set"},
+		{"another hook", &whole, change(func(t *Table) { t.Chains[0].Hook.Priority++ }), "flush -chain +chain +rule +rule +rule +rule +rule"},
+		{"new", nil, change(func(t *Table) { t.Sets, t.Chains = t.Sets[:1], t.Chains[1:] }), "+table +set +element +chain"},
+		{"other flags", &whole, change(func(t *Table) { t.Flags = 0; t.Sets, t.Chains = nil, nil }), "-table +table"},
+	} {
+		if got := kinds(changes(c.have, c.want)); got != c.out {
+			t.Errorf("%s: got %q; want %q", c.name, got, c.out)
+		}
+	}
+}
+
+// A rule with anything in it that this package does not write is not ours.
+func TestForeignExpressionsAreUnknown(t *testing.T) {
+	table := everything()
+	m := encodeRule(&table, "in", NewRule("", TCPDest.Is(Port(22)), Then(Accept)))
+	inverted := bytes.Replace(m.Data, []byte("payload\x00"), []byte("paylorn\x00"), 1)
+	_, _, r, err := decodeRule(netlink.Message{Data: inverted})
+	if err != nil || !strings.Contains(r.Text(), "[paylorn") {
+		t.Errorf("got %q, %v; want the unknown expression shown", r.Text(), err)
+	}
+	if _, ok := decodeExpr("lookup", []byte{8, 0, 5, 0, 0, 0, 0, 1}); ok {
+		t.Error("an inverted lookup passed for one of ours")
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	table := everything()
+	f.Add(encodeTable(&table).Data)
+	for _, c := range table.Chains {
+		f.Add(encodeChain(&table, c).Data)
+		for _, r := range c.Rules {
+			f.Add(encodeRule(&table, c.Name, r).Data)
+		}
+	}
+	for _, s := range table.Sets {
+		f.Add(encodeSet(&table, s, 1).Data)
+		f.Add(encodeElements(newElement, &table, s, s.Elements).Data)
+	}
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		m := netlink.Message{Data: data}
+		got, _ := decodeTable(m)
+		if _, c, err := decodeChain(m); err == nil {
+			got.Chains = append(got.Chains, c)
+		}
+		if _, _, r, err := decodeRule(m); err == nil {
+			got.Chains = append(got.Chains, Chain{Rules: []Rule{r}})
+		}
+		bounds, _ := decodeElements(m)
+		for _, s := range append(table.Sets, Set{}) {
+			s.Elements = elements(s, bounds)
+			got.Sets = append(got.Sets, s)
+		}
+		if _, s, _, err := decodeSet(m); err == nil {
+			s.Elements = elements(s, bounds)
+			got.Sets = append(got.Sets, s)
+		}
+		_ = got.Text()
+		_ = Differences(&got, &table)
+		_ = changes(&got, &table)
+	})
+}

@@ -97,6 +97,8 @@ func (c *Client) send(ctx context.Context, method, path string, body io.Reader, 
 		return fmt.Errorf("%w: nobody answers on %s", ErrNotRunning, c.socket)
 	case errors.Is(err, platform.ErrNotPermitted):
 		return &Error{Code: NotPermitted, Message: "you may not connect to " + c.socket}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return &Error{Code: Failed, Message: "the agent ended before it answered; see: journalctl -u firebreak"}
 	case err != nil:
 		return fmt.Errorf("ask agent: %w", err)
 	}

@@ -125,6 +125,9 @@ func everything(p *page, minor []localapi.Threat, allowed []localapi.Allowed) {
 
 // wouldDo says what the plan is, one clause for each threat.
 func wouldDo(c localapi.Check) string {
+	if len(c.Threats) == 0 {
+		return "nothing"
+	}
 	if len(c.Plan) == 0 {
 		return "nothing: policy has no plan for what was found"
 	}

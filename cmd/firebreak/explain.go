@@ -158,7 +158,7 @@ var effects = map[string]string{
 func effect(t localapi.Threat) []string {
 	var out []string
 	for _, a := range t.Actions {
-		if a.Result != "done" {
+		if a.Result != "done" || a.Kind == "mitigation" && !slices.Contains(t.InForce, a.Name) {
 			continue
 		}
 		costs := a.Costs

@@ -33,11 +33,8 @@ func replyScreen(p *page, r localapi.Reply) {
 	for _, line := range r.Lines {
 		p.indented("  ", "", 0, line, 0)
 	}
-	switch {
-	case r.Threat != nil && r.Threat.Next != nil:
+	if r.Threat != nil && r.Threat.Next != nil {
 		p.row("Next", *r.Threat.Next, 2)
-	case r.Status != nil && r.Status.Next != nil:
-		p.row("Next", *r.Status.Next, 2)
 	}
 }
 

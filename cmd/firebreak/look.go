@@ -58,11 +58,10 @@ func look(ctx context.Context, host *platform.Host, p configs.Policy, parts plat
 	}
 	l.threats = followed.Threats
 	threat.Worst(l.threats)
-	l.plan = policy.Decide(p, l.threats, policy.Facts{Now: now.Local(), Terms: actions.Terms{
-		Protected: actions.Protected{
-			Ports: detect.Protected(p, snapshot).Guarded(p), Units: p.Protect.Units, Processes: p.Protect.Processes,
-		},
-	}})
+	l.plan = policy.Decide(p, l.threats, policy.Facts{
+		Now: now.Local(), Host: snapshot,
+		Terms: actions.Terms{Protected: policy.Protect(p, snapshot), Allowed: policy.Allowed(p)},
+	})
 	return l, nil
 }
 

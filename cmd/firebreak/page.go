@@ -21,6 +21,7 @@ const labelWidth = 9
 // cleaned: a process name must not be able to move the cursor.
 type page struct {
 	color bool
+	tight bool // every row has one line: what is left when nothing else fits
 	lines []string
 }
 
@@ -38,16 +39,13 @@ const (
 // verdict is the first line: the answer, with where and when at its right if
 // they fit there, else below.
 func (p *page) verdict(s style, answer, aside string) {
-	answer, aside = clean(answer), clean(aside)
+	answer, aside = clip(clean(answer), screenWidth), clip(clean(aside), screenWidth)
 	shown := answer
 	if p.color && s != plain {
 		shown = "\x1b[" + string(s) + "m" + answer + "\x1b[0m"
 	}
 	gap := screenWidth - width(answer) - width(aside)
 	switch {
-	case width(answer) > screenWidth:
-		p.lines = append(p.lines, wrap(answer, screenWidth)...)
-		p.lines = append(p.lines, aside)
 	case aside == "":
 		p.lines = append(p.lines, shown)
 	case gap >= 2:
@@ -70,6 +68,9 @@ func (p *page) row(label, s string, limit int) { p.indented("", label, labelWidt
 func (p *page) indented(indent, label string, labelWidth int, s string, limit int) {
 	lead := indent + pad(clean(label), labelWidth)
 	lines := wrap(clean(s), screenWidth-width(lead))
+	if p.tight {
+		limit = 1
+	}
 	if limit > 0 && len(lines) > limit {
 		lines = append(lines[:limit-1:limit-1], clip(lines[limit-1]+" …", screenWidth-width(lead)))
 	}
@@ -86,16 +87,21 @@ func (p *page) print(w io.Writer) error {
 	return err
 }
 
-// fit draws a screen with as many items as fit on it, at most most.
-func (p *page) fit(most int, draw func(*page, int)) {
-	for n := most; ; n-- {
-		try := &page{color: p.color}
-		draw(try, n)
-		if len(try.lines) <= screenLines || n <= 1 {
-			p.lines = append(p.lines, try.lines...)
-			return
+// fit draws a screen with as many items as fit on it, at most most. If not even
+// one fits, rows are cut to one line each.
+func (p *page) fit(most int, draw func(p *page, items int)) {
+	try := page{color: p.color}
+	for n := most; n >= min(most, 1); n-- {
+		try.lines = nil
+		if draw(&try, n); len(try.lines) <= screenLines {
+			break
 		}
 	}
+	if len(try.lines) > screenLines {
+		try = page{color: p.color, tight: true}
+		draw(&try, min(most, 1))
+	}
+	p.lines = append(p.lines, try.lines...)
 }
 
 // clean makes text harmless to a terminal: one line, no control or invisible
@@ -117,6 +123,9 @@ func width(s string) int { return utf8.RuneCountInString(s) }
 func pad(s string, n int) string {
 	if w := width(s); w < n {
 		return s + strings.Repeat(" ", n-w)
+	}
+	if s == "" {
+		return s
 	}
 	return s + " "
 }

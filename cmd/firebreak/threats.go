@@ -35,7 +35,7 @@ func threatsScreen(p *page, list localapi.Threats, all bool, now time.Time) {
 		p.text("No open threats." + map[bool]string{false: " Those that are gone: firebreak threats --all"}[all])
 		return
 	}
-	p.text(fmt.Sprintf("%-7s%-10s%-24s%s", "ID", "SEVERITY", "NOW", "WHAT"))
+	p.lines = append(p.lines, fmt.Sprintf("%-7s%-10s%-24s%s", "ID", "SEVERITY", "NOW", "WHAT"))
 	for _, t := range list.Threats {
 		lead := fmt.Sprintf("%-7s%-10s%-24s", t.ID, t.Severity, shortly(t, now))
 		p.lines = append(p.lines, clip(clean(lead+cmp.Or(text(t.Summary), t.Detector)), screenWidth))

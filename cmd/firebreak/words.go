@@ -34,7 +34,7 @@ func lessened(t localapi.Threat) string {
 
 // waits says why nothing more happens by itself.
 var waits = map[threat.Wait]string{
-	threat.ForApproval: "nothing more is done before approval",
+	threat.ForApproval: "the fix waits for approval",
 	threat.ForPerson:   "a person must act",
 	threat.ForReboot:   "the fix works after a restart",
 	threat.ForWindow:   "the fix waits for its time of day",
@@ -53,6 +53,9 @@ func nowOf(t localapi.Threat, mode configs.Mode) string {
 		return "LEFT OPEN by a person's decision"
 	case threat.Waiting:
 		if t.WaitingFor != nil {
+			if *t.WaitingFor == threat.ForApproval && len(t.InForce) == 0 {
+				return state + ": nothing is done before approval"
+			}
 			return state + ": " + because(t, waits[*t.WaitingFor])
 		}
 		return state

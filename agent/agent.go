@@ -228,7 +228,7 @@ func (a *Agent) facts(now time.Time) policy.Facts {
 	return policy.Facts{
 		Now: now, Disruptive: a.state.Disruptive, Paused: a.state.Pause != nil,
 		Isolation: a.state.Isolation != nil, IsolationHeldOff: a.state.IsolationHoldOff != nil,
-		Terms: a.terms,
+		Host: a.snapshot, Terms: a.terms,
 	}
 }
 

@@ -475,3 +475,21 @@ func TestThreatsAndRestrictionsSurviveARestart(t *testing.T) {
 		t.Errorf("before %+v\nafter %+v", before, after)
 	}
 }
+
+func TestCrashInTheMiddleOfAnUndo(t *testing.T) {
+	b := newBench(t, enforcing)
+	b.m.AddService("smbd.service", "/usr/sbin/smbd", tcp("0.0.0.0:445"))
+	b.look()
+	id := b.only(445).ID
+	answer := make(chan result, 1)
+	b.a.order(t.Context(), request{Order: Order{Verb: Undo, Threat: id, By: "jd"}, reply: answer})
+	b.crash()
+	if active, file := b.m.UnitState("smbd.service"); active != "active" || file != "enabled" {
+		t.Errorf("smbd.service is %s, %s; want active, enabled\n%s", active, file, b.story())
+	}
+	b.look()
+	b.want(445, threat.Excepted, "")
+	if left := b.a.undoable(id); len(left) != 0 {
+		t.Errorf("still to be undone: %+v", left)
+	}
+}

@@ -77,7 +77,7 @@ func (a *Agent) looked(s seen) {
 	if a.trouble("flags", s.flagsErr); s.flagsErr == nil {
 		a.flags = s.flags
 	}
-	a.terms.Protected = protected(a.policy, s.snapshot)
+	a.terms.Protected = policy.Protect(a.policy, s.snapshot)
 	f, err := threat.Follow(a.threats, s.findings, s.looked, now)
 	if err != nil {
 		a.trouble("follow", err)

@@ -7,11 +7,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/firebreak-sec/firebreak/actions"
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/journal"
 	"github.com/firebreak-sec/firebreak/agent/threat"
-	"github.com/firebreak-sec/firebreak/platform"
 )
 
 // defaultHoldOff is how long the agent leaves alone what a person took back.
@@ -110,7 +108,7 @@ func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool)
 		return nil, refuse("Isolation needs a reason: firebreak isolate --reason \"...\"")
 	}
 	if o.Remote != "" && !o.CutMe && !a.kept(o.Remote) {
-		return nil, refuse("Isolation would cut off your own session from %s. Add --cut-me-off if that is what you want.", o.Remote)
+		return nil, &RefusedError{CutsOff: true, Reason: fmt.Sprintf("Isolation would cut off your own session from %s", o.Remote)}
 	}
 	now := a.cfg.Now()
 	longest := time.Duration(a.policy.Isolation.Max)
@@ -256,10 +254,13 @@ func (a *Agent) orderUndo(_ context.Context, o Order) (func() (Reply, bool), err
 	if len(undo) == 0 && len(t.InForce) == 0 {
 		return nil, refuse("Nothing that was done for %s can be undone.", t.ID)
 	}
-	a.noteBy(o.By, "order", t.ID, "", "undo")
-	a.leaveOpen(t, threat.Exception{Owner: o.By, Reason: reason, Until: until})
 	id := t.ID
+	a.noteBy(o.By, "order", id, "", "undo")
 	lines := a.undoAll(id, undo, o.By)
+	if lines.err != nil {
+		return nil, refuse("Nothing was undone: %v", lines.err)
+	}
+	a.leaveOpen(t, threat.Exception{Owner: o.By, Reason: reason, Until: until})
 	return func() (Reply, bool) {
 		if a.busy[id] {
 			return Reply{}, false
@@ -269,79 +270,6 @@ func (a *Agent) orderUndo(_ context.Context, o Order) (func() (Reply, bool), err
 		}
 		return Reply{Text: fmt.Sprintf("Everything that was done for %s is undone. It is left open until %s.", id, until.Local().Format("2 January 2006 15:04")), Lines: lines.done, Done: true}, true
 	}, nil
-}
-
-// undoable returns the intents of a threat that can still be undone, newest
-// first.
-func (a *Agent) undoable(id string) []journal.Intent {
-	var out []journal.Intent
-	for _, i := range a.intents {
-		if i.Threat == id && !i.Undone && len(i.Inverse) > 0 {
-			out = append(out, i)
-		}
-	}
-	slices.SortFunc(out, func(x, y journal.Intent) int { return int(y.Seq) - int(x.Seq) })
-	return out
-}
-
-type undone struct {
-	done []string
-	err  error
-}
-
-// undoAll carries out the inverses of acts, and records each.
-func (a *Agent) undoAll(id string, intents []journal.Intent, by string) *undone {
-	u := &undone{}
-	if len(intents) == 0 {
-		return u
-	}
-	a.busy[id] = true
-	host, t := a.cfg.Host, a.find(id)
-	orders := make([]actions.Order, len(intents))
-	for n, i := range intents {
-		orders[n] = a.orderFor(*t)
-		orders[n].Subject, orders[n].Inverse = i.Subject, i.Inverse
-	}
-	a.enqueue(func(ctx context.Context) func(context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, actDeadline)
-		defer cancel()
-		var seqs []uint64
-		for n, i := range intents {
-			action := actions.ByName(i.Action)
-			if action == nil {
-				u.err = fmt.Errorf("this agent knows no action %q", i.Action)
-				break
-			}
-			platform.FaultPoint(i.Action + ": before undo")
-			if u.err = action.Undo(ctx, host, orders[n]); u.err != nil {
-				break
-			}
-			platform.FaultPoint(i.Action + ": after undo")
-			u.done = append(u.done, "undone: "+strings.Join(i.Steps, "; "))
-			seqs = append(seqs, i.Seq)
-		}
-		return func(context.Context) { a.undoneAll(id, seqs, by, u) }
-	})
-	return u
-}
-
-func (a *Agent) undoneAll(id string, seqs []uint64, by string, u *undone) {
-	delete(a.busy, id)
-	t := a.find(id)
-	for _, seq := range seqs {
-		i := a.intents[seq]
-		i.Undone, i.Open = true, false
-		a.intents[seq] = i
-		a.batch.Undone = append(a.batch.Undone, seq)
-		if t != nil {
-			a.setAct(t, seq, "undone", "undone by "+by, false)
-		}
-		a.noteBy(by, "result", id, i.Action, "undone: "+strings.Join(i.Steps, "; "))
-	}
-	if u.err != nil {
-		a.noteBy(by, "result", id, "", "undo did not work: "+u.err.Error())
-	}
-	a.look("something was undone")
 }
 
 func (a *Agent) orderRecheck(_ context.Context, o Order) (func() (Reply, bool), error) {

@@ -59,9 +59,16 @@ func (a *Agent) resume() {
 	slices.SortFunc(open, func(x, y journal.Intent) int { return int(x.Seq) - int(y.Seq) })
 	for _, i := range open {
 		t, action := a.find(i.Threat), actions.ByName(i.Action)
-		if t == nil || action == nil || a.busy[i.Threat] {
+		if t != nil && a.busy[t.ID] {
+			continue // it is being dealt with together with another of its acts
+		}
+		if t == nil || action == nil {
 			a.note("agent", i.Threat, i.Action, "begun before the agent ended and not known any more: left as it is")
 			a.finish(i.Seq)
+			continue
+		}
+		if i.Kind == kindUndo {
+			a.resumeUndo(t, i)
 			continue
 		}
 		a.adopt(t, i)
@@ -77,6 +84,22 @@ func (a *Agent) resume() {
 		a.finish(i.Seq)
 		a.undoAll(t.ID, []journal.Intent{i}, "agent")
 	}
+}
+
+// resumeUndo finishes an undo that was cut short.
+func (a *Agent) resumeUndo(t *threat.Threat, i journal.Intent) {
+	a.note("agent", t.ID, i.Action, "an undo was cut short when the agent ended; it is finished now")
+	if t.Stage != threat.Excepted {
+		a.leaveOpen(t, threat.Exception{Owner: i.By, Reason: "undone by " + i.By, Until: a.cfg.Now().Add(defaultHoldOff)})
+	}
+	var all []journal.Intent
+	for _, other := range a.intents {
+		if other.Open && other.Kind == kindUndo && other.Threat == t.ID {
+			all = append(all, other)
+		}
+	}
+	slices.SortFunc(all, func(x, y journal.Intent) int { return int(y.Of) - int(x.Of) })
+	a.takeBack(t.ID, all, &undone{})
 }
 
 // adopt makes sure that a threat knows of an act whose intent was written, but

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/firebreak-sec/firebreak/actions"
-	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/policy"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/configs"
@@ -28,7 +27,7 @@ const resolveDeadline = 2 * time.Second
 func (a *Agent) newTerms(context.Context) {
 	p := a.policy
 	a.terms.Contact = contact(p.Contact)
-	a.terms.Protected = protected(p, a.snapshot)
+	a.terms.Protected, a.terms.Allowed = policy.Protect(p, a.snapshot), policy.Allowed(p)
 	kept, names := keep(p.Isolation.Keep)
 	a.terms.Isolation = kept
 	a.terms.Isolation.Resolvers = a.resolvers(p)
@@ -121,15 +120,6 @@ func (a *Agent) termsFor(t threat.Threat) actions.Terms {
 	terms := a.terms
 	terms.By = policy.Deadline(a.policy, t)
 	return terms
-}
-
-// protected is what is never acted on, here and now.
-func protected(p configs.Policy, s platform.Snapshot) actions.Protected {
-	out := actions.Protected{Units: p.Protect.Units, Processes: p.Protect.Processes}
-	for _, port := range detect.Protected(p, s) {
-		out.Ports = append(out.Ports, port.PortRule)
-	}
-	return out
 }
 
 // kept tells whether a peer keeps its connection when the host is isolated.

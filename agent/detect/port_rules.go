@@ -83,3 +83,9 @@ func describeRule(rule configs.PortRule) string {
 	}
 	return fmt.Sprintf("rule in line %d (%s)", rule.Line, strings.Join(says, ", "))
 }
+
+// OnThisSystem tells whether a rule is meant for the system that runs on the
+// host.
+func OnThisSystem(rule configs.PortRule, host platform.Snapshot) bool {
+	return rule.OS == "" || rule.OS == systemOf(host)
+}

@@ -50,7 +50,12 @@ func sortedNames(plans map[string]configs.Plan) []string {
 }
 
 // escalated adds what the plan adds once its threat has been open for too long.
+// A system that is still covered, though not for long, is warned of and never
+// restricted: nobody can upgrade before there is something to upgrade to.
 func (d *decided) escalated(t threat.Threat, now time.Time) {
+	if t.Subject.OS != nil && !t.Severity.AtLeast(configs.High) {
+		return
+	}
 	e := d.Escalate
 	if e.After > 0 && now.Sub(t.FirstSeen) >= time.Duration(e.After) {
 		d.mitigate = append(d.mitigate, e.Mitigate...)

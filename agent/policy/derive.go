@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/configs"
 	"github.com/firebreak-sec/firebreak/platform"
@@ -43,7 +44,7 @@ func Derive(p configs.Policy, threats []threat.Threat, f Facts) (platform.Restri
 		want.Isolation = isolation(f.Terms)
 	}
 	if p.Mode == configs.Enforce && !f.Paused {
-		want.Blocked = append(want.Blocked, preempted(p, f.Terms)...)
+		want.Blocked = append(want.Blocked, preempted(p, f.Host)...)
 	}
 	return want.Normal(), claims
 }
@@ -81,12 +82,17 @@ func failed(t threat.Threat) bool {
 	return false
 }
 
-// preempted are the ports that policy shuts before anything listens on them.
-func preempted(p configs.Policy, terms actions.Terms) []platform.PortRule {
+// preempted are the ports that policy shuts before anything listens on them. A
+// rule that does not say so for its one port never shuts a protected one.
+func preempted(p configs.Policy, host platform.Snapshot) []platform.PortRule {
+	var protected []platform.PortRule
+	for _, x := range detect.Protected(p, host) {
+		protected = append(protected, x.PortRule)
+	}
 	var out []platform.PortRule
 	for _, r := range p.Ports.Deny {
 		plan, ok := p.Plans[r.Plan]
-		if r.Preempt != "block" || !ok || plan.Mode == configs.Audit || plan.Approve == "all" {
+		if r.Preempt != "block" || !ok || plan.Mode == configs.Audit || !detect.OnThisSystem(r, host) {
 			continue
 		}
 		for _, span := range r.Ports {
@@ -96,7 +102,7 @@ func preempted(p configs.Policy, terms actions.Terms) []platform.PortRule {
 					out = append(out, rule)
 					continue
 				}
-				out = append(out, without(rule, terms.Protected.Ports)...)
+				out = append(out, without(rule, protected)...)
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/firebreak-sec/firebreak/actions"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/configs"
+	"github.com/firebreak-sec/firebreak/platform"
 )
 
 // Facts are what a decision depends on beside the policy and the threats.
@@ -22,7 +23,9 @@ type Facts struct {
 	Isolation bool
 	// IsolationHeldOff is true after an isolation was taken back.
 	IsolationHeldOff bool
-	Terms            actions.Terms
+	// Host is the host as it was last seen.
+	Host  platform.Snapshot
+	Terms actions.Terms
 }
 
 // Step is one action that policy wants for one threat.

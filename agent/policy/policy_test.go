@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/firebreak-sec/firebreak/actions"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/configs"
 	"github.com/firebreak-sec/firebreak/platform"
@@ -125,7 +124,6 @@ func TestActionsThatAreNotThereAreGaps(t *testing.T) {
 
 func TestDerive(t *testing.T) {
 	p := parse(t, sample)
-	terms := actions.Terms{Protected: actions.Protected{Ports: []platform.PortRule{{Protocol: platform.TCP, First: 22, Last: 22}}}}
 	base := "tcp 20-21, tcp 23-30, tcp 5000-5010, udp 5000-5010"
 	for _, c := range []struct {
 		name    string
@@ -144,7 +142,7 @@ func TestDerive(t *testing.T) {
 		{"paused", []threat.Threat{port("A", "shut", 445), port("B", "cut", 1)}, Facts{Paused: true}, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.facts.Now, c.facts.Terms = noon, terms
+			c.facts.Now = noon
 			got, _ := Derive(p, c.threats, c.facts)
 			if blocked := platform.PortList(got.Blocked); blocked != c.blocked || (got.Isolation != nil) != c.isolate {
 				t.Errorf("blocked %q, isolated %v; want %q, %v", blocked, got.Isolation != nil, c.blocked, c.isolate)

@@ -317,6 +317,27 @@ func TestChief(t *testing.T) {
 	}
 }
 
+func TestServes(t *testing.T) {
+	r := listenerReader{udp: sockets.NewUDPServices("32768 60999", "")}
+	tests := []struct {
+		name string
+		l    Listener
+		want bool
+	}{
+		{"tcp", Listener{Protocol: TCP, Port: 40000}, true},
+		{"udp on a port of its own", Listener{Protocol: UDP, Port: 161}, true},
+		{"udp on a port that the kernel handed out", Listener{Protocol: UDP, Port: 40000, Owner: Owner{PID: 7, Unit: "resolver.service"}}, false},
+		{"of the service manager itself", Listener{Protocol: UDP, Port: 40000, Owner: Owner{PID: 1}}, false},
+		{"of a socket unit", Listener{Protocol: UDP, Port: 40000, Owner: Owner{PID: 1, Unit: "tftp.socket"}}, true},
+		{"of the kernel", Listener{Protocol: UDP, Port: 51820, Owner: Owner{Kernel: true}}, true},
+	}
+	for _, test := range tests {
+		if got := r.serves(test.l); got != test.want {
+			t.Errorf("%s: got %v; want %v", test.name, got, test.want)
+		}
+	}
+}
+
 func TestListenAddresses(t *testing.T) {
 	v := godbus.MakeVariant([][]any{
 		{"Stream", "[::]:22"}, {"Datagram", "127.0.0.1:69"}, {"Stream", "/run/x.sock"}, {"FIFO", "0.0.0.0:1"}, {"Stream"}, {1, 2},

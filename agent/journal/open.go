@@ -18,8 +18,13 @@ const (
 	fileMode   = 0o600
 	newPattern = "journal-*.new"
 	// largestFile bounds the file, in bytes, and with it the time that opening
-	// takes. A journal within the usual limits has a tenth of it.
+	// takes.
 	largestFile = 64 << 20
+	// largestHistory bounds the lines of the history, in bytes, whatever the limits
+	// say: a full file would take no intent any more. On the disk they take twice
+	// that at worst (a line just longer than half a page); the rest is for what else
+	// is in the file, and for what bbolt keeps free in it.
+	largestHistory = 16 << 20
 	// looseFile is from where on a mostly unused file is written anew.
 	looseFile = 1 << 20
 )
@@ -36,6 +41,7 @@ type Journal struct {
 	file   *os.File
 	db     *bbolt.DB
 	lines  int   // of the history
+	bytes  int   // of these lines
 	broken error // set once bbolt has stumbled: it must not be called again
 }
 
@@ -110,7 +116,7 @@ func (j *Journal) take() (err error) {
 		return nil
 	}
 	sweep(j.path)
-	j.lines = s.lines
+	j.lines, j.bytes = s.lines, s.bytes
 	return j.open(f, false)
 }
 

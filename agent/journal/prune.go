@@ -2,12 +2,14 @@ package journal
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/agent/threat"
 )
 
-// Prune deletes what the limits no longer keep: old lines of the history,
+// Prune deletes what has grown older than the limits: lines of the history,
 // threats that were resolved long ago, and intents that are closed and are undone,
 // cannot be undone, or belong to such a threat. An intent that is open is never
 // deleted, nor is its threat, nor one that can be undone while its threat is
@@ -15,7 +17,7 @@ import (
 // touch the disk.
 func (j *Journal) Prune(now time.Time) error {
 	err := j.update(func(w *writing) error {
-		if err := w.pruneHistory(j.limits, j.lines, now); err != nil {
+		if err := w.pruneHistory(j.limits.HistoryAge, now); err != nil {
 			return err
 		}
 		return w.pruneThreats(j.limits.ResolvedAge, now)
@@ -26,33 +28,55 @@ func (j *Journal) Prune(now time.Time) error {
 	return nil
 }
 
-// pruneHistory deletes from the oldest line on. It begins only when a tenth more
-// is there than should be.
-func (w *writing) pruneHistory(l Limits, lines int, now time.Time) error {
-	excess := 0
-	if l.HistoryEntries > 0 && lines > l.HistoryEntries+l.HistoryEntries/10 {
-		excess = lines - l.HistoryEntries
-	}
+// pruneHistory deletes the lines older than age, once the oldest is a tenth
+// older.
+func (w *writing) pruneHistory(age time.Duration, now time.Time) error {
 	due := false
-	var old [][]byte
+	return w.dropLines(func(value []byte) (bool, error) {
+		var e Entry
+		if err := read(value, &e); err != nil {
+			return false, err
+		}
+		due = due || age > 0 && now.Sub(e.At) > age+age/10
+		return due && now.Sub(e.At) > age, nil
+	})
+}
+
+// trimHistory deletes the oldest lines when there are a tenth more than may be,
+// in number or in bytes. It is part of every write.
+func (w *writing) trimHistory(l Limits) error {
+	lines, bytes := l.HistoryEntries, largestHistory
+	if lines <= 0 {
+		lines = math.MaxInt32
+	}
+	if w.lines <= lines+lines/10 && w.bytes <= bytes+bytes/10 {
+		return nil
+	}
+	return w.dropLines(func([]byte) (bool, error) {
+		return w.lines > lines || w.bytes > bytes, nil
+	})
+}
+
+// dropLines deletes lines of the history from the oldest on, while drop says so.
+func (w *writing) dropLines(drop func(value []byte) (bool, error)) error {
+	var keys [][]byte
 	c := w.tx.Bucket(kindHistory.bucket()).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		var e Entry
-		if err := read(v, &e); err != nil {
+		old, err := drop(v)
+		if err != nil {
 			return err
 		}
-		age := now.Sub(e.At)
-		due = due || l.HistoryAge > 0 && age > l.HistoryAge+l.HistoryAge/10
-		if len(old) >= excess && !(due && age > l.HistoryAge) {
+		if !old {
 			break
 		}
-		old = append(old, append([]byte(nil), k...))
+		keys = append(keys, slices.Clone(k))
+		w.lines--
+		w.bytes -= len(v)
 	}
-	for _, key := range old {
+	for _, key := range keys {
 		if err := w.remove(kindHistory, key); err != nil {
 			return err
 		}
-		w.lines--
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ type survey struct {
 	loose  bool  // most of the file is unused
 	fault  error // nil: sound
 	lines  int   // of the history
+	bytes  int   // of these lines
 	pages  *pages
 }
 
@@ -72,6 +73,7 @@ func inspect(f io.ReaderAt, size int64, keep bool) survey {
 		}
 		if r.kind == kindHistory {
 			s.lines++
+			s.bytes += r.size()
 		}
 	})
 	if s.fault == nil && !s.newer && s.schema == 0 {

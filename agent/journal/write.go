@@ -85,7 +85,8 @@ func (j *Journal) Record(b Batch) error {
 type writing struct {
 	tx     *bbolt.Tx
 	number uint64 // 0 until something changes
-	lines  int    // added to the history; less than 0: removed
+	lines  int    // of the history, as it is now
+	bytes  int    // of these lines
 }
 
 // update carries out one write. It is durable when update returns, and leaves no
@@ -104,8 +105,14 @@ func (j *Journal) update(fn func(*writing) error) error {
 		if err != nil {
 			return cannotWrite(err)
 		}
-		w := &writing{tx: tx}
-		if err := fn(w); err != nil || w.number == 0 {
+		w := &writing{tx: tx, lines: j.lines, bytes: j.bytes}
+		// Lines are only ever added at the end, so their pages may be full.
+		tx.Bucket(kindHistory.bucket()).FillPercent = 0.95
+		err = fn(w)
+		if err == nil {
+			err = w.trimHistory(j.limits)
+		}
+		if err != nil || w.number == 0 {
 			return errors.Join(err, tx.Rollback())
 		}
 		platform.FaultPoint("journal: before commit")
@@ -113,7 +120,7 @@ func (j *Journal) update(fn func(*writing) error) error {
 			return cannotWrite(err)
 		}
 		platform.FaultPoint("journal: after commit")
-		j.lines += w.lines
+		j.lines, j.bytes = w.lines, w.bytes
 		return nil
 	})
 }
@@ -131,6 +138,10 @@ func (w *writing) put(k kind, key []byte, v any) error {
 		return err
 	}
 	r := record{schema: schema, kind: k, number: w.number, key: key, body: body}
+	if k == kindHistory {
+		w.lines++
+		w.bytes += r.size()
+	}
 	return w.tx.Bucket(k.bucket()).Put(key, r.encode())
 }
 
@@ -155,7 +166,6 @@ func (w *writing) line(e Entry) (seq uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	w.lines++
 	return e.Seq, w.put(kindHistory, sequenceKey(e.Seq), e)
 }
 

@@ -87,8 +87,12 @@ func TestPruneKeepsWhatCanBeUndone(t *testing.T) {
 		threat           string
 		finished, undone bool
 	}{
-		{"T-LONG", true, false}, {"T-LATE", true, false}, {"T-BUSY", false, false},
-		{"T-OPEN", true, false}, {"T-OPEN", true, true}, {"T-LOST", true, false},
+		{"T-LONG", true, false},
+		{"T-LATE", true, false},
+		{"T-BUSY", false, false},
+		{"T-OPEN", true, false},
+		{"T-OPEN", true, true},
+		{"T-LOST", true, false},
 	} {
 		seq := begin(t, j, i.threat)
 		b := Batch{}

@@ -179,8 +179,11 @@ func (c closed) steps() []string {
 func (c closed) costs(others []platform.Listener) []string {
 	var costs []string
 	for _, u := range c.Units {
-		if path.Ext(u.Name) == ".service" {
+		switch {
+		case path.Ext(u.Name) == ".service":
 			costs = append(costs, fmt.Sprintf("%s does not run any more, until it is undone", described(u)))
+		case path.Ext(u.Name) == ".socket" && len(c.Units) == 1:
+			costs = append(costs, fmt.Sprintf("nobody can connect to %s any more, until it is undone; connections that are open end", described(u)))
 		}
 	}
 	for _, u := range c.Dependents {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -106,7 +107,7 @@ func starter(ctx context.Context, h *platform.Host, o platform.Owner) string {
 	switch {
 	case o.UserUnit != "":
 		return fmt.Sprintf(" (%s, a service of user %s)", o.UserUnit, o.User)
-	case o.Unit != "":
+	case path.Ext(o.Unit) == ".service":
 		return fmt.Sprintf(" (unit: %s)", o.Unit)
 	}
 	p, err := h.Processes.Inspect(ctx, o.PID)

@@ -191,6 +191,39 @@ func TestRealUnitsComeBackExactly(t *testing.T) {
 	}
 }
 
+func TestRealDependentsComeBackToo(t *testing.T) {
+	needSystemd(t)
+	const dependent = "/usr/local/lib/systemd/system/fbt-shop.service"
+	r := realUnits()["packaged"]
+	r.files[dependent] = "[Unit]\nRequires=fbt-packaged.service\nAfter=fbt-packaged.service\n[Service]\nExecStart=/bin/sleep 3600\n"
+	r.setup = append(r.setup, "systemctl start fbt-shop.service")
+	r.units = []string{"fbt-packaged.service", "fbt-shop.service"}
+	r.prepare(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	before := r.state(t)
+	units, err := systemd{}.Inspect(ctx, "fbt-packaged.service")
+	if err != nil || len(units) != 1 || !slices.Equal(units[0].RequiredBy, []string{"fbt-shop.service"}) {
+		t.Fatalf("%+v %v", units, err)
+	}
+	dependents, err := systemd{}.Inspect(ctx, units[0].RequiredBy...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (systemd{}).Close(ctx, units); err != nil {
+		t.Fatal(err)
+	}
+	if now := run(t, "systemctl is-active fbt-shop.service"); now != "inactive\n" {
+		t.Fatalf("the dependent is %s", now)
+	}
+	if err := errors.Join(systemd{}.Restore(ctx, units), systemd{}.Restore(ctx, dependents)); err != nil {
+		t.Fatal(err)
+	}
+	if after := r.state(t); after != before {
+		t.Fatalf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
 func TestRealUnitThatRanMaskedStaysMasked(t *testing.T) {
 	needSystemd(t)
 	r := realUnits()["packaged"]

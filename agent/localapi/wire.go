@@ -151,7 +151,8 @@ type Act struct {
 	Costs    []string     `json:"costs"` // what the user loses by it
 }
 
-// ActionResult is done, failed, cannot, undone or pending.
+// ActionResult is done, failed, cannot, lifted, undone or pending. Lifted is a
+// mitigation that is no longer needed.
 type ActionResult string
 
 // Proof is one look that was taken to see whether a threat is gone.

@@ -104,7 +104,8 @@ func why(t localapi.Threat) []string {
 
 // results says what became of an action.
 var results = map[localapi.ActionResult]string{
-	"done": "done", "failed": "FAILED", "cannot": "CANNOT BE DONE", "undone": "undone", "pending": "under way",
+	"done": "done", "failed": "FAILED", "cannot": "CANNOT BE DONE", "undone": "undone",
+	"lifted": "done, and lifted since", "pending": "under way",
 }
 
 func done(t localapi.Threat, now time.Time) []string {

@@ -56,7 +56,7 @@ func (e *env) install(ctx context.Context, noStart bool) error {
 	}
 	say("people in the group %s see details and approve; make it if you want it: groupadd -r %s", localapi.HelpdeskGroup, localapi.HelpdeskGroup)
 	if !noStart {
-		if err := e.startAndSee(ctx, s); err != nil {
+		if err := e.startAndSee(ctx, s.Restart); err != nil {
 			return err
 		}
 		say("the agent answers")
@@ -112,9 +112,9 @@ func replaceUnit(s service.Service) error {
 // answerTime is how long an agent may take until it answers.
 const answerTime = 15 * time.Second
 
-// startAndSee starts the service (again) and waits until the agent answers.
-func (e *env) startAndSee(ctx context.Context, s service.Service) error {
-	if err := s.Restart(); err != nil {
+// startAndSee starts the service, by start, and waits until the agent answers.
+func (e *env) startAndSee(ctx context.Context, start func() error) error {
+	if err := start(); err != nil {
 		return fmt.Errorf("start the service: %w; see: journalctl -u %s", err, unitName)
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTime)

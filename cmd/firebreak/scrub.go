@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/firebreak-sec/firebreak/agent/localapi"
 )
@@ -21,9 +22,10 @@ var (
 	personPattern = regexp.MustCompile(`[\w.@\\-]+(?: as [\w.-]+)? \(uid (\d+)\)`)
 	ownerPattern  = regexp.MustCompile(`((?:owner|user):\s*)("[^"]*"|'[^']*'|[^\s,}]+)`)
 	homePattern   = regexp.MustCompile(`(/home/|/Users/|C:\\Users\\)[^\s/"'\\,;:)]+`)
-	// addressPattern finds what may be an address; only what parses as one is
-	// taken out, so that times and versions stay.
-	addressPattern = regexp.MustCompile(`[0-9A-Fa-f.:]{3,}(?:%[\w.-]+)?`)
+	// The address patterns find what may be an address; only what parses as one
+	// is taken out, so that times and versions stay.
+	ipv4Pattern = regexp.MustCompile(`\b\d{1,3}(?:\.\d{1,3}){3}\b`)
+	ipv6Pattern = regexp.MustCompile(`[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:%\w+)?`)
 )
 
 // newScrubber knows the names that the status mentions.
@@ -49,28 +51,33 @@ func newScrubber(host string, s localapi.Status) scrubber {
 	if len(names) == 0 {
 		return scrubber{}
 	}
-	slices.Sort(names)
-	list := ""
-	for i, name := range slices.Compact(names) {
-		if i > 0 {
-			list += "|"
-		}
-		list += name
+	// The longest first, or the user "lena" would hide half of the host "lena-t14".
+	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) })
+	return scrubber{names: regexp.MustCompile(`\b(?:` + strings.Join(names, "|") + `)\b`)}
+}
+
+// withoutAddress hides an address that is not the computer's own loopback. What
+// follows an address, as in "2001:db8::7: refused", is not part of it.
+func withoutAddress(found []byte) []byte {
+	text := string(found)
+	addr, err := netip.ParseAddr(text)
+	rest := ""
+	if err != nil && strings.HasSuffix(text, ":") {
+		rest = ":"
+		addr, err = netip.ParseAddr(strings.TrimSuffix(text, ":"))
 	}
-	return scrubber{names: regexp.MustCompile(`\b(?:` + list + `)\b`)}
+	if err != nil || addr.IsLoopback() || addr.IsUnspecified() {
+		return found
+	}
+	return []byte("[address]" + rest)
 }
 
 func (s scrubber) scrub(data []byte) []byte {
 	data = personPattern.ReplaceAll(data, []byte("[person] (uid $1)"))
 	data = ownerPattern.ReplaceAll(data, []byte("${1}[person]"))
 	data = homePattern.ReplaceAll(data, []byte("${1}[person]"))
-	data = addressPattern.ReplaceAllFunc(data, func(found []byte) []byte {
-		addr, err := netip.ParseAddr(string(found))
-		if err != nil || addr.IsLoopback() || addr.IsUnspecified() {
-			return found
-		}
-		return []byte("[address]")
-	})
+	data = ipv6Pattern.ReplaceAllFunc(data, withoutAddress)
+	data = ipv4Pattern.ReplaceAllFunc(data, withoutAddress)
 	if s.names != nil {
 		data = s.names.ReplaceAll(data, []byte("[name]"))
 	}

@@ -18,10 +18,9 @@ const unitName = "firebreak"
 
 // unit is the systemd unit. It has no ProtectSystem=, ProtectHome= or
 // PrivateTmp=: each would give the agent a mount namespace of its own, and it
-// must see the host's files as they are. AF_PACKET is for none of its parts.
+// must see the host's files as they are.
 const unit = `[Unit]
 Description={{Description}}
-Documentation=man:firebreak(1)
 After=dbus.socket systemd-journald.socket
 Before=network-pre.target
 Wants=network-pre.target

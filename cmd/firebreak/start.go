@@ -12,7 +12,7 @@ import (
 
 func newStart(e *env) *cobra.Command {
 	return e.onService("start", "Start the agent's service", func(ctx context.Context, s service.Service) error {
-		if err := e.startAndSee(ctx, s); err != nil {
+		if err := e.startAndSee(ctx, s.Start); err != nil {
 			return err
 		}
 		return e.done("running", nil, "firebreak status")

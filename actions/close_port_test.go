@@ -98,6 +98,7 @@ func TestClosePortWhereItIsOwnedAndBack(t *testing.T) {
 				m.AddService("till", "/srv/till")
 				m.Require("redis-server", "shop.service")
 				m.Require("shop", "till.service")
+				m.Require("till", "shop.service")
 			},
 			6379, []string{"redis-server.service", "shop.service", "till.service"},
 		},

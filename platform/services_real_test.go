@@ -30,8 +30,8 @@ func needSystemd(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("changing units needs root")
 	}
-	if os.Getenv("FIREBREAK_LAB") == "" {
-		t.Skip("changes this host's units: set FIREBREAK_LAB=1 on a host that may be changed")
+	if os.Getenv("FIREBREAK_CHANGE_THIS_HOST") == "" {
+		t.Skip("changes this host's units: set FIREBREAK_CHANGE_THIS_HOST=1 on a host made for that")
 	}
 }
 

@@ -31,10 +31,21 @@ func TestIsolate(t *testing.T) {
 	// Rules of somebody else, which must be the same to the byte all the time.
 	alpha.Put(t, "/etc/mine.nft", 0o644, []byte(`
 table inet mine {
-	set friends { type ipv4_addr; elements = { 10.77.0.9 } }
-	chain input { type filter hook input priority filter; policy accept; ip saddr @friends tcp dport 8080 accept comment "kept" }
+	set friends {
+		type ipv4_addr
+		elements = { 10.77.0.9 }
+	}
+	chain input {
+		type filter hook input priority filter; policy accept;
+		ip saddr @friends tcp dport 8080 accept comment "kept"
+	}
 }
-table ip nat { chain post { type nat hook postrouting priority srcnat; oifname "wan0" masquerade } }
+table ip nat {
+	chain post {
+		type nat hook postrouting priority srcnat;
+		oifname "wan0" masquerade
+	}
+}
 `))
 	alpha.Run(t, "nft", "-f", "/etc/mine.nft")
 	before := alpha.Run(t, "nft", "list", "ruleset")

@@ -79,8 +79,8 @@ func proved(t *testing.T, th lab.Threat) {
 	for _, a := range th.Actions {
 		kinds[a.Name] = a.Kind + " " + a.Result
 	}
-	if kinds["block-port"] != "mitigation done" && kinds["block-port"] != "mitigation undone" || kinds["close-port"] != "remediation done" {
-		t.Errorf("%s: actions are %v; want block-port, a mitigation, and close-port, a remediation", th.ID, kinds)
+	if kinds["block-port"] != "mitigation lifted" || kinds["close-port"] != "remediation done" {
+		t.Errorf("%s: actions are %v; want block-port, a mitigation, lifted, and close-port, a remediation, done", th.ID, kinds)
 	}
 	looks := map[string]bool{}
 	for _, p := range th.Proofs {

@@ -30,10 +30,16 @@ func (n *narrator) text(text string) {
 	fmt.Fprintln(n.out)
 }
 
+func (n *narrator) gap() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fmt.Fprintln(n.out)
+}
+
 func (n *narrator) chapter(title string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	fmt.Fprintf(n.out, "\n%s\n", title)
+	fmt.Fprintf(n.out, "%s\n\n", title)
 }
 
 // line prints what somebody does or sees.
@@ -44,13 +50,14 @@ func (n *narrator) line(who, what string) {
 	n.wrap(lead, strings.Repeat(" ", len(lead)), what)
 }
 
-// screen prints what a command of the agent printed.
-func (n *narrator) screen(text string) {
+// screen prints what a command of the agent printed, between two rules.
+func (n *narrator) screen(command, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for line := range strings.Lines(strings.TrimSpace(text)) {
-		fmt.Fprintf(n.out, "    | %s\n", strings.TrimRight(line, "\n"))
-	}
+	head := "---- " + command + " "
+	fmt.Fprintln(n.out, head+strings.Repeat("-", max(0, columns-len(head))))
+	fmt.Fprintln(n.out, strings.TrimSpace(text))
+	fmt.Fprintln(n.out, strings.Repeat("-", columns))
 }
 
 func (n *narrator) wrap(first, next, text string) {
@@ -76,6 +83,7 @@ func (n *narrator) history(in io.Reader) error {
 		var e struct {
 			Kind   string `json:"kind"`
 			Threat string `json:"threat"`
+			Action string `json:"action"`
 			Text   string `json:"text"`
 		}
 		if err := entries.Decode(&e); err != nil {
@@ -84,9 +92,13 @@ func (n *narrator) history(in io.Reader) error {
 		if n.threat == "" && e.Kind == "found" && strings.Contains(e.Text, "6379") {
 			n.threat = e.Threat
 		}
-		if n.threat != "" && e.Threat == n.threat {
-			n.line("firebreak", e.Text)
+		if n.threat == "" || e.Threat != n.threat {
+			continue
 		}
+		if !strings.Contains(e.Text, e.Action) {
+			e.Text = e.Action + ": " + e.Text
+		}
+		n.line("firebreak", e.Text)
 	}
 }
 

@@ -24,6 +24,9 @@ var (
 // Outside is the rest of the network.
 type Outside struct{ network lab.Namespace }
 
+// patience is how long the outside waits for an answer; the network is short.
+const patience = 300 * time.Millisecond
+
 // ask connects to a port of the computer and returns the line it says.
 func (o Outside) ask(from netip.Prefix, port uint16) (line string, err error) {
 	to := computer4
@@ -31,13 +34,13 @@ func (o Outside) ask(from netip.Prefix, port uint16) (line string, err error) {
 		to = computer6
 	}
 	err = o.network.Do(func() error {
-		d := net.Dialer{Timeout: time.Second, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from.Addr(), 0))}
+		d := net.Dialer{Timeout: patience, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from.Addr(), 0))}
 		conn, err := d.Dial("tcp", netip.AddrPortFrom(to.Addr(), port).String())
 		if err != nil {
 			return err
 		}
 		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 			return err
 		}
 		line, err = bufio.NewReader(conn).ReadString('\n')

@@ -142,12 +142,13 @@ func closePort(ctx context.Context, n *narrator, c *Computer, outside Outside) e
 	outside.settle(ctx, n)
 	done()
 
-	n.chapter("   What a helpdesk person reads about it: firebreak explain " + th.ID)
+	n.gap()
 	screen, err := a.ask(ctx, "explain", th.ID)
 	if err != nil {
 		return err
 	}
-	n.screen(screen)
+	n.screen("what the helpdesk reads: firebreak explain "+th.ID, screen)
+	n.gap()
 	return nil
 }
 
@@ -160,18 +161,18 @@ func isolate(ctx context.Context, n *narrator, a agent, outside Outside) error {
 		n.line("helpdesk", "the web page on port 8080: "+outside.see(helpdesk4, 8080))
 	}
 	look()
-	for _, order := range [][]string{{"isolate", "--reason", "to show how it looks"}, {"release"}} {
-		n.line("you", "firebreak "+strings.Join(order, " "))
+	for _, order := range [][]string{{"isolate", "--reason", "demo"}, {"release"}} {
 		screen, err := a.ask(ctx, order...)
 		if err != nil {
 			return err
 		}
-		n.screen(screen)
+		n.screen("firebreak "+strings.Join(order, " "), screen)
 		look()
 	}
 	if outside.see(stranger4, 8080) == outside.see(stranger4, 6379) {
 		return errors.New("isolation was released, and the computer is not reachable as before")
 	}
+	n.gap()
 	return nil
 }
 

@@ -270,3 +270,21 @@ func FuzzLocalAPI(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatTheHelpdeskMay is the contract; the routes must agree with it.
+func TestWhatTheHelpdeskMay(t *testing.T) {
+	want := map[Role]string{
+		Everybody: "status threats {id}",
+		Helpdesk:  "history policy recheck approve",
+		Root:      "isolate release except undo pause resume",
+	}
+	got := map[Role][]string{}
+	for _, r := range routes {
+		got[r.role] = append(got[r.role], r.pattern[strings.LastIndex(r.pattern, "/")+1:])
+	}
+	for role, names := range want {
+		if list := strings.Join(got[role], " "); list != names {
+			t.Errorf("%s: got %q; want %q", role, list, names)
+		}
+	}
+}

@@ -175,6 +175,13 @@ func TestBlockedPublishedPort(t *testing.T) {
 		w.fromOutside(t, func() {
 			check(t, "outside, isolated", talk{"tcp", host4, "5432", "", false}, talk{"tcp", "10.9.0.2", "5432", "", false})
 		})
+		// Nothing goes through an isolated host, not even from a kept peer: that
+		// no reply comes is not enough.
+		var leaks chan string
+		box.fromOutside(t, func() { leaks = hear(t, "5433") })
+		apply(t, f, Restrictions{Isolation: &Isolation{Keep: []Peer{{Network: prefix("192.0.2.0/24"), Port: 5433, Inbound: true}}}})
+		w.fromOutside(t, func() { send(t, "10.9.0.2", "5433", "9001") })
+		expect(t, leaks, "")
 		apply(t, f, Restrictions{})
 		w.fromOutside(t, func() { check(t, "outside, released", open...) })
 	})
@@ -226,23 +233,9 @@ func TestIsolation(t *testing.T) {
 func TestIsolationKnowsDirections(t *testing.T) {
 	inWorld(t, func(t *testing.T, w world) {
 		serve(t, "80")
-		heard := make(chan string, 9)
-		for _, port := range []string{"68", "546", "81"} {
-			p, err := net.ListenPacket("udp", ":"+port)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer p.Close()
-			go func() {
-				for b := make([]byte, 9); ; {
-					if _, _, err := p.ReadFrom(b); err != nil {
-						return
-					}
-					heard <- port
-				}
-			}()
-		}
+		heard := hear(t, "68", "546", "81")
+		var leaks chan string
+		w.fromOutside(t, func() { leaks = hear(t, "9001") })
 		f := newFirewall()
 		isolation := Isolation{
 			Keep: []Peer{
@@ -264,6 +257,14 @@ func TestIsolationKnowsDirections(t *testing.T) {
 		w.fromOutside(t, func() { serve(t, "9000") })
 		check(t, "the isolated host", talk{"tcp", far4, "9000", "99", false}, talk{"udp", far4, "9000", "99", false})
 		expect(t, heard, "")
+		// Nothing is sent to whom nothing is kept: that no reply comes is not enough.
+		for _, to := range []string{far4, "192.0.2.255"} {
+			if c, err := net.Dial("udp", to+":9001"); err == nil {
+				_, _ = c.Write([]byte("secret"))
+				c.Close()
+			}
+		}
+		expect(t, leaks, "")
 		isolation.DHCP = true
 		apply(t, f, Restrictions{Isolation: &isolation})
 		w.fromOutside(t, func() { send(t, host4, "68", "67"); send(t, host4, "81", "67") })
@@ -272,6 +273,30 @@ func TestIsolationKnowsDirections(t *testing.T) {
 		expect(t, heard, "546")
 		expect(t, heard, "")
 	})
+}
+
+// hear says on which of the ports a datagram arrives in the namespace of the
+// calling thread.
+func hear(t *testing.T, ports ...string) chan string {
+	t.Helper()
+	heard := make(chan string, 9)
+	for _, port := range ports {
+		p, err := net.ListenPacket("udp", ":"+port)
+		if err != nil {
+			t.Error(err)
+			runtime.Goexit()
+		}
+		t.Cleanup(func() { p.Close() })
+		go func() {
+			for b := make([]byte, 9); ; {
+				if _, _, err := p.ReadFrom(b); err != nil {
+					return
+				}
+				heard <- port
+			}
+		}()
+	}
+	return heard
 }
 
 func send(t *testing.T, address, port, source string) {

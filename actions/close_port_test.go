@@ -74,22 +74,26 @@ func TestClosePortWhereItIsOwnedAndBack(t *testing.T) {
 	}{
 		"service": {
 			func(m *platformtest.Machine) { m.AddService("smbd", "/usr/sbin/smbd", tcp("*:445"), tcp("*:139")) },
-			445, []string{"smbd.service"},
+			445,
+			[]string{"smbd.service"},
 		},
 		"service that respawns": {
 			func(m *platformtest.Machine) { m.AddService("app", "/srv/app", tcp("*:9000")); m.Respawn("app") },
-			9000, []string{"app.service"},
+			9000,
+			[]string{"app.service"},
 		},
 		"socket that was not used yet": {
 			func(m *platformtest.Machine) { m.AddSocketService("cups", "/usr/sbin/cupsd", tcp("0.0.0.0:631")) },
-			631, []string{"cups.socket", "cups.service"},
+			631,
+			[]string{"cups.socket", "cups.service"},
 		},
 		"socket whose service runs": {
 			func(m *platformtest.Machine) {
 				m.AddSocketService("cups", "/usr/sbin/cupsd", tcp("0.0.0.0:631"))
 				m.Systemctl("start", "cups.service")
 			},
-			631, []string{"cups.socket", "cups.service"},
+			631,
+			[]string{"cups.socket", "cups.service"},
 		},
 		"service that another needs": {
 			func(m *platformtest.Machine) {
@@ -100,7 +104,8 @@ func TestClosePortWhereItIsOwnedAndBack(t *testing.T) {
 				m.Require("shop", "till.service")
 				m.Require("till", "shop.service")
 			},
-			6379, []string{"redis-server.service", "shop.service", "till.service"},
+			6379,
+			[]string{"redis-server.service", "shop.service", "till.service"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

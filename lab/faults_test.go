@@ -121,7 +121,13 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("smbd is %s: it was stopped without a record", state)
 	}
 	h.Run(t, "rm", "/var/lib/firebreak/filler")
-	h.Try("firebreak", "recheck")
+	h.Firebreak(t, "recheck")
+	lab.Eventually(t, 10*time.Second, func() error {
+		if s := h.Status(t); len(s.Troubles) > 0 {
+			return fmt.Errorf("there is space again, and status says: %q", s.Troubles)
+		}
+		return nil
+	})
 	resolved(t, h, 90*time.Second, 445)
 }
 

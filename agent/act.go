@@ -87,7 +87,7 @@ func (a *Agent) carryOut(t *threat.Threat, steps []policy.Step) {
 	keep := policy.Evidence(a.policy, *t) && len(t.Evidence) <= t.Recurrences
 	host, dir, limits := a.cfg.Host, a.cfg.Evidence, a.cfg.EvidenceLimits
 	limits.Keep = a.openNow()
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueAct(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, actDeadline)
 		defer cancel()
 		var p prepared
@@ -118,6 +118,11 @@ func (a *Agent) prepared(id string, steps []policy.Step, order actions.Order, p 
 	}
 	a.keptEvidence(t, p)
 	switch {
+	case errors.Is(p.err, platform.ErrGone):
+		delete(a.busy, id)
+		a.retry[id] = a.cfg.Now().Add(retryAfter)
+		a.look("what was to be acted on is gone")
+		return
 	case p.err != nil:
 		a.failed(t, step, p.err)
 		return
@@ -146,7 +151,7 @@ func (a *Agent) prepared(id string, steps []policy.Step, order actions.Order, p 
 	a.intents[seq] = intent
 	t.Actions = append(slices.Clone(t.Actions), threat.Act{
 		Seq: seq, Name: step.Action.Name, Kind: intent.Kind, At: intent.At, By: intent.By,
-		Result: "pending", Detail: strings.Join(p.preview.Steps, "; "),
+		Result: "pending", Detail: strings.Join(p.preview.Steps, "; "), Costs: p.preview.Costs,
 	})
 	a.touch(t)
 	if step.Action.Disruptive {
@@ -186,7 +191,7 @@ func (a *Agent) keptEvidence(t *threat.Threat, p prepared) {
 // act carries out one action whose intent is on disk.
 func (a *Agent) act(id string, steps []policy.Step, order actions.Order, seq uint64) {
 	host, action := a.cfg.Host, steps[0].Action
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueAct(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, actDeadline)
 		defer cancel()
 		platform.FaultPoint(action.Name + ": before do")

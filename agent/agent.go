@@ -2,8 +2,10 @@
 //
 // One goroutine (Run) owns all state and is the only one that acts. Whatever
 // takes longer than a moment (a look, stopping a service, a probe) is a job: it
-// runs in one worker that sees no state of the agent, and what it brings back
-// is taken up by the loop. So the loop never waits, and needs no lock.
+// runs in a worker that sees no state of the agent, and what it brings back is
+// taken up by the loop. So the loop never waits, and needs no lock. There are
+// two workers, one that looks and one that acts: a service that is slow to stop
+// holds up no proof.
 package agent
 
 import (
@@ -62,11 +64,14 @@ func DefaultConfig() Config {
 type Agent struct {
 	cfg     Config
 	orders  chan request
-	jobs    chan job
+	looks   chan job // to the worker that looks
+	acts    chan job // to the worker that acts
 	results chan func(context.Context)
 	view    atomic.Pointer[view]
 
 	// ---- owned by the loop ----
+	toLook  []job // looks, proofs and probes that wait for their worker
+	toAct   []job // changes of the host that wait for theirs
 	threats []threat.Threat
 	state   journal.State
 	intents map[uint64]journal.Intent // those that can be undone, or are open
@@ -88,7 +93,6 @@ type Agent struct {
 	clearing      bool                 // flags are being taken down
 	looking       bool                 // a look is queued or under way
 	lastLook      time.Time
-	queued        int  // jobs queued or under way
 	applied       bool // the restrictions in force are known to be the wanted ones
 	appliedAt     time.Time
 	applyAt       time.Time // when applying them is tried again
@@ -108,7 +112,8 @@ func New(c Config) (*Agent, error) {
 	a := &Agent{
 		cfg:      c,
 		orders:   make(chan request),
-		jobs:     make(chan job, 1024),
+		looks:    make(chan job),
+		acts:     make(chan job),
 		results:  make(chan func(context.Context)),
 		blind:    map[string]string{},
 		troubles: map[string]string{},
@@ -149,19 +154,27 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.trouble("policy watch", fmt.Errorf("the policy folder cannot be watched, so a change counts from the next look on: %w", err))
 	}
 	events := a.cfg.Host.Observer.Events(ctx)
-	go a.work(ctx)
+	go a.work(ctx, a.looks)
+	go a.work(ctx, a.acts)
 	a.start(ctx)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		timer.Reset(a.untilNext())
+		looks, look := offer(a.looks, a.toLook)
+		acts, act := offer(a.acts, a.toAct)
 		select {
 		case <-ctx.Done():
 			return a.stop()
 		case r := <-a.orders:
 			a.order(ctx, r)
+		case looks <- look:
+			a.toLook = a.toLook[1:]
+			continue
+		case acts <- act:
+			a.toAct = a.toAct[1:]
+			continue
 		case then := <-a.results:
-			a.queued--
 			then(ctx)
 		case e, ok := <-events:
 			if !ok {
@@ -200,13 +213,26 @@ func (a *Agent) turn(ctx context.Context) {
 	a.answerWaiters()
 }
 
+// offer returns the channel and the first job of a queue, for a select; a nil
+// channel, which never takes anything, if the queue is empty.
+func offer(to chan job, queue []job) (chan<- job, job) {
+	if len(queue) == 0 {
+		return nil, nil
+	}
+	return to, queue[0]
+}
+
+func (a *Agent) enqueueLook(j job) { a.toLook = append(a.toLook, j) }
+
+func (a *Agent) enqueueAct(j job) { a.toAct = append(a.toAct, j) }
+
 // work carries out jobs, one after the other.
-func (a *Agent) work(ctx context.Context) {
+func (a *Agent) work(ctx context.Context, jobs <-chan job) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case j := <-a.jobs:
+		case j := <-jobs:
 			then := j(ctx)
 			select {
 			case <-ctx.Done():
@@ -215,12 +241,6 @@ func (a *Agent) work(ctx context.Context) {
 			}
 		}
 	}
-}
-
-// enqueue gives the worker a job.
-func (a *Agent) enqueue(j job) {
-	a.queued++
-	a.jobs <- j
 }
 
 // facts are what decisions depend on.

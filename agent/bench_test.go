@@ -91,16 +91,26 @@ func (b *bench) settle() {
 	ctx := b.Context()
 	for range 1000 {
 		b.a.turn(ctx)
-		select {
-		case j := <-b.a.jobs:
-			then := j(ctx)
-			b.a.queued--
-			then(ctx)
-		default:
+		if !b.job() {
 			return
 		}
 	}
 	b.Fatal("the agent does not come to rest")
+}
+
+// job carries out the next job, looks before acts, and tells whether there was
+// one.
+func (b *bench) job() bool {
+	ctx := b.Context()
+	for _, queue := range []*[]job{&b.a.toLook, &b.a.toAct} {
+		if len(*queue) > 0 {
+			j := (*queue)[0]
+			*queue = (*queue)[1:]
+			j(ctx)(ctx)
+			return true
+		}
+	}
+	return false
 }
 
 // look makes the agent look and carry on until nothing is left to do.

@@ -50,7 +50,7 @@ func (a *Agent) clearFlags() {
 // withFlags changes flags in the worker, and reads them back.
 func (a *Agent) withFlags(change func(context.Context, *platform.Host) error) {
 	host := a.cfg.Host
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueAct(func(ctx context.Context) func(context.Context) {
 		err := change(ctx, host)
 		flags, readErr := readFlags(ctx, host)
 		if err == nil {

@@ -30,7 +30,7 @@ func (a *Agent) look(why string) {
 	}
 	a.looking = true
 	host, in := a.cfg.Host, detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		s := observe(ctx, host, a.detectors(), in, platform.AllParts)
 		s.flags, s.flagsErr = readFlags(ctx, host)
 		return func(context.Context) { a.looked(s) }

@@ -153,7 +153,7 @@ func (a *Agent) isolationLines() []string {
 			lines = append(lines, fmt.Sprintf("end the session of %s from %s", s.User, s.Remote))
 		}
 	}
-	return append(lines, fmt.Sprintf("end by itself after %s", time.Duration(a.policy.Isolation.Max)))
+	return append(lines, "end by itself after "+a.policy.Isolation.Max.String())
 }
 
 func (a *Agent) orderRelease(_ context.Context, o Order) (func() (Reply, bool), error) {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/configs"
 	"github.com/firebreak-sec/firebreak/platform"
 )
 
@@ -60,7 +62,7 @@ func (a *Agent) validate(id, look string) {
 	a.busy[id] = true
 	host, copyOf := a.cfg.Host, *t
 	in := detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, proveDeadline)
 		defer cancel()
 		proofs := prove(ctx, host, d, copyOf, in, look)
@@ -180,7 +182,7 @@ func (a *Agent) proved(id, look string, proofs []threat.Proof) {
 func (a *Agent) looksAhead(now time.Time) []threat.Look {
 	var looks []threat.Look
 	for _, after := range a.cfg.LookAgain {
-		looks = append(looks, threat.Look{Name: "after " + after.String(), Due: now.Add(after)})
+		looks = append(looks, threat.Look{Name: "after " + configs.Duration(after).String(), Due: now.Add(after)})
 	}
 	if boot := a.snapshot.Boot.ID; boot != "" {
 		looks = append(looks, threat.Look{Name: "after reboot", Boot: boot})
@@ -197,7 +199,7 @@ func (a *Agent) proveIsolation() {
 		return
 	}
 	copyOf := *iso
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, proveDeadline)
 		defer cancel()
 		proved, detail := isolated(ctx, host, copyOf)
@@ -221,32 +223,57 @@ func (a *Agent) proveIsolation() {
 const unusedPort = 1
 
 // isolated tells whether the host is cut off from all but those it should
-// reach, in one sentence.
+// reach, in one sentence. It tries everything at the same time: silence takes
+// its time to be believed.
 func isolated(ctx context.Context, h *platform.Host, iso platform.Isolation) (bool, string) {
-	in, err := h.Prober.Inbound(ctx, platform.TCP, netip.AddrPortFrom(netip.IPv4Unspecified(), unusedPort))
-	if err != nil {
-		return false, "isolation is in force, but could not be tried from outside: " + err.Error()
-	}
-	if in != platform.Silent {
-		return false, "isolation FAILED: this computer still answers from outside"
-	}
-	for _, v6 := range []bool{false, true} {
-		out, err := h.Prober.Outbound(ctx, v6)
-		if err != nil && !errors.Is(err, platform.ErrUnsupported) {
-			return false, "isolation is in force, but could not be tried from inside: " + err.Error()
-		}
-		if err == nil && out == platform.Answered {
-			return false, "isolation FAILED: this computer still gets out"
-		}
+	tries := []func() string{
+		func() string {
+			got, err := h.Prober.Inbound(ctx, platform.TCP, netip.AddrPortFrom(netip.IPv4Unspecified(), unusedPort))
+			switch {
+			case err != nil:
+				return "isolation is in force, but could not be tried from outside: " + err.Error()
+			case got != platform.Silent:
+				return "isolation FAILED: this computer still answers from outside"
+			}
+			return ""
+		},
+		func() string { return getsOut(ctx, h, false) },
+		func() string { return getsOut(ctx, h, true) },
 	}
 	for _, k := range iso.Keep {
-		if k.Inbound || k.Protocol == platform.UDP || k.Port == 0 || !k.Network.IsSingleIP() {
-			continue
+		if !k.Inbound && k.Protocol != platform.UDP && k.Port != 0 && k.Network.IsSingleIP() {
+			to := netip.AddrPortFrom(k.Network.Addr(), k.Port)
+			tries = append(tries, func() string {
+				if got, err := h.Prober.Connect(ctx, to); err != nil || got == platform.Silent {
+					return fmt.Sprintf("isolation is in force, but %s, which should stay reachable, is not", to)
+				}
+				return ""
+			})
 		}
-		to := netip.AddrPortFrom(k.Network.Addr(), k.Port)
-		if got, err := h.Prober.Connect(ctx, to); err != nil || got == platform.Silent {
-			return false, fmt.Sprintf("isolation is in force, but %s, which should stay reachable, is not", to)
+	}
+	answers := make([]string, len(tries))
+	var all sync.WaitGroup
+	for i, try := range tries {
+		all.Go(func() { answers[i] = try() })
+	}
+	all.Wait()
+	for _, wrong := range answers {
+		if wrong != "" {
+			return false, wrong
 		}
 	}
 	return true, "proved: nothing gets in or out but what is kept"
+}
+
+// getsOut says what is wrong with an isolation that should let nothing out.
+func getsOut(ctx context.Context, h *platform.Host, v6 bool) string {
+	got, err := h.Prober.Outbound(ctx, v6)
+	switch {
+	case errors.Is(err, platform.ErrUnsupported):
+	case err != nil:
+		return "isolation is in force, but could not be tried from inside: " + err.Error()
+	case got == platform.Answered:
+		return "isolation FAILED: this computer still gets out"
+	}
+	return ""
 }

@@ -37,7 +37,7 @@ func (a *Agent) newTerms(context.Context) {
 		a.trouble("keep", nil)
 		return
 	}
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		peers, err := lookUp(ctx, names)
 		return func(context.Context) {
 			a.trouble("keep", err)

@@ -75,7 +75,7 @@ func (a *Agent) takeBack(id string, begun []journal.Intent, u *undone) {
 		orders[n] = a.orderFor(*t)
 		orders[n].Subject, orders[n].Inverse = i.Subject, i.Inverse
 	}
-	a.enqueue(func(ctx context.Context) func(context.Context) {
+	a.enqueueAct(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, actDeadline)
 		defer cancel()
 		results := make([]error, len(begun))

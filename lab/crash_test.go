@@ -77,7 +77,7 @@ type life struct {
 func TestKilledAnywhere(t *testing.T) {
 	t.Parallel()
 	n := lab.NewNetwork(t)
-	hosts := n.Boot(t, "alpha", "beta")
+	hosts := n.Boot(t, "alpha", "beta", "gamma", "delta")
 	binary := faultBinary(t)
 	for _, h := range hosts {
 		openRedis(t, h)

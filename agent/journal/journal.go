@@ -113,9 +113,9 @@ type Limits struct {
 	ResolvedAge    time.Duration // threats resolved longer ago than this go
 }
 
-// DefaultLimits keep a year of history, and let it grow to some 20 MB.
+// DefaultLimits keep a year of history, of at most some 16 MB.
 func DefaultLimits() Limits {
-	return Limits{HistoryEntries: 100_000, HistoryAge: 400 * 24 * time.Hour, ResolvedAge: 180 * 24 * time.Hour}
+	return Limits{HistoryEntries: 50_000, HistoryAge: 400 * 24 * time.Hour, ResolvedAge: 180 * 24 * time.Hour}
 }
 
 var (

@@ -36,6 +36,9 @@ func (j *Journal) Begin(i Intent) (uint64, error) {
 }
 
 func begins(i Intent) string {
+	if i.Of != 0 {
+		return "begins to undo: " + strings.Join(i.Steps, "; ")
+	}
 	if len(i.Steps) == 0 {
 		return "begins"
 	}

@@ -85,7 +85,7 @@ type Act struct {
 	Kind     string    `json:"kind"` // mitigation | remediation
 	At       time.Time `json:"at"`
 	By       string    `json:"by"`     // "policy", or the person
-	Result   string    `json:"result"` // done | failed | cannot | undone | pending
+	Result   string    `json:"result"` // pending | done | failed | cannot | lifted | undone
 	Detail   string    `json:"detail"` // one sentence: what was done, or why not
 	Undoable bool      `json:"undoable"`
 	Costs    []string  `json:"costs,omitempty"` // what the user loses by it, as previewed
@@ -94,7 +94,7 @@ type Act struct {
 // Proof is one look that was taken to see whether a threat is gone.
 type Proof struct {
 	At      time.Time      `json:"at"`
-	Look    string         `json:"look"` // "at once", "after 1m0s", "after reboot", "asked by a person"
+	Look    string         `json:"look"` // "at once", "after 1m", "after reboot", "asked by a person"
 	How     string         `json:"how"`  // snapshot | probe
 	Verdict detect.Verdict `json:"verdict"`
 	Detail  string         `json:"detail"` // one sentence
@@ -102,7 +102,7 @@ type Proof struct {
 
 // Look is a validation that is still to come.
 type Look struct {
-	Name string    `json:"name"`          // "after 1m0s", "after reboot"
+	Name string    `json:"name"`          // "after 1m", "after reboot"
 	Due  time.Time `json:"due,omitzero"`  // zero for after reboot
 	Boot string    `json:"boot,omitzero"` // after reboot: the boot it must not be any more
 }

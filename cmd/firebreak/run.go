@@ -14,16 +14,9 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/firebreak-sec/firebreak/agent"
-	"github.com/firebreak-sec/firebreak/agent/evidence"
 	"github.com/firebreak-sec/firebreak/agent/journal"
 	"github.com/firebreak-sec/firebreak/agent/localapi"
 	"github.com/firebreak-sec/firebreak/platform"
-)
-
-// What is kept on disk at most.
-var (
-	journalLimits  = journal.Limits{HistoryEntries: 50_000, HistoryAge: 400 * 24 * time.Hour, ResolvedAge: 90 * 24 * time.Hour}
-	evidenceLimits = evidence.Limits{Within: 10 * time.Second, Bytes: 256 << 20, Count: 200, Age: 365 * 24 * time.Hour}
 )
 
 // runOptions are the flags of run.
@@ -67,7 +60,7 @@ func (e *env) run(ctx context.Context, o runOptions) (err error) {
 	if err := os.MkdirAll(e.state, 0o700); err != nil {
 		return fmt.Errorf("make state folder: %w", err)
 	}
-	j, err := journal.Open(e.journalFile(), journalLimits)
+	j, err := journal.Open(e.journalFile(), journal.DefaultLimits())
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
@@ -82,7 +75,7 @@ func (e *env) run(ctx context.Context, o runOptions) (err error) {
 func (e *env) agentConfig(o runOptions, j *journal.Journal, log *zap.Logger) agent.Config {
 	c := agent.DefaultConfig()
 	c.Host, c.Journal, c.Log, c.Version = e.host(""), j, log, version
-	c.PolicyDir, c.Evidence, c.EvidenceLimits = e.config, e.evidenceDir(), evidenceLimits
+	c.PolicyDir, c.Evidence = e.config, e.evidenceDir()
 	c.HostName = hostName("")
 	c.LookAgain, c.LookEvery = o.lookAgain, o.lookEvery
 	return c

@@ -93,7 +93,7 @@ func vnc() localapi.Threat {
 			{Name: "close-port", Kind: "remediation", At: earlier(time.Hour), By: ptr("policy"), Result: "failed", Detail: ptr("x11vnc was started again 3 times")},
 		},
 		Proofs:   []localapi.Proof{{At: earlier(time.Hour), Look: "at once", How: "probe", Verdict: "persists", Detail: ptr("it still listens; the probe got no answer")}},
-		Looks:    []localapi.Look{{Name: "after 1h0m0s", Due: earlier(-time.Hour)}, {Name: "after reboot"}},
+		Looks:    []localapi.Look{{Name: "after 1h", Due: earlier(-time.Hour)}, {Name: "after reboot"}},
 		Evidence: []string{"EV-T-7K4Q-20261123T143812.000Z.tar.gz"},
 	}
 }

@@ -60,6 +60,7 @@ systemctl reset-failed crash-agent 2>/dev/null
 
 life
 wait_for settled 3 || echo "the second life does not settle" >&2
+$fb recheck $dirs >&2
 json release >/dev/null
 $fb history $dirs >&2
 unit=$(systemctl show -P ActiveState redis-server; systemctl show -P UnitFileState redis-server)

@@ -183,6 +183,7 @@ func (h *Host) path(name string) string {
 func (h *Host) enter(ctx context.Context, args ...string) *exec.Cmd {
 	enter := []string{"--target", strconv.Itoa(h.init), "--mount", "--uts", "--ipc", "--net", "--pid", "--"}
 	cmd := exec.CommandContext(ctx, "nsenter", append(enter, args...)...)
+	cmd.WaitDelay = 5 * time.Second // for a child that outlives nsenter and holds its output
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
 	return cmd
 }

@@ -5,6 +5,7 @@ package lab_test
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/firebreak-sec/firebreak/lab"
 )
@@ -42,9 +43,8 @@ func TestTwoHosts(t *testing.T) {
 	for unit, port := range map[string]uint16{"nginx": 80, "smbd": 445, "redis-server": 6379} {
 		beta.Run(t, "sed", "-i", "s/^bind .*/bind 0.0.0.0 ::/; s/^protected-mode .*/protected-mode no/", "/etc/redis/redis.conf")
 		beta.Run(t, "systemctl", "start", unit)
-		if err := n.Attacker.Connect(beta.IPv4, port); err != nil {
-			t.Errorf("%s runs and the attacker does not reach it: %v", unit, err)
-		}
+		// smbd says that it is up a moment before it listens.
+		lab.Eventually(t, 5*time.Second, func() error { return n.Attacker.Connect(beta.IPv4, port) })
 		if err := n.Attacker.Connect(alpha.IPv4, port); err == nil {
 			t.Errorf("port %d of alpha answers; %s was started on beta only", port, unit)
 		}

@@ -34,7 +34,8 @@ const layers = `
 	agent/localapi agent/fleet agent/export
 	hub
 	cmd/firebreak cmd/firebreak-hub
-	lab lab/*
+	lab
+	lab/*
 `
 
 // onlyFrom says which packages may import what of others, and why not more.

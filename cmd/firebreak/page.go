@@ -58,9 +58,6 @@ func (p *page) verdict(s style, answer, aside string) {
 // text is a paragraph without a label.
 func (p *page) text(s string) { p.lines = append(p.lines, wrap(clean(s), screenWidth)...) }
 
-// blank is an empty line.
-func (p *page) blank() { p.lines = append(p.lines, "") }
-
 // row is a label and its text, at most limit lines long (0: as long as it is).
 func (p *page) row(label, s string, limit int) { p.indented("", label, labelWidth, s, limit) }
 

@@ -125,15 +125,6 @@ func (t *Table) Set(name string) *Set {
 	return nil
 }
 
-// length is the size of the whole key, unpadded.
-func (s Set) length() int {
-	n := 0
-	for _, t := range s.Key {
-		n += t.Len
-	}
-	return n
-}
-
 // sameShape tells whether s can become other by a change of elements alone.
 func (s Set) sameShape(other Set) bool {
 	return s.Interval == other.Interval && s.Timed == other.Timed && slices.Equal(s.Key, other.Key)

@@ -138,6 +138,7 @@ func (a *Agent) prepared(id string, steps []policy.Step, order actions.Order, p 
 		At: a.cfg.Now(), Threat: id, Action: step.Action.Name, Kind: string(step.Action.Kind), By: by(t),
 		Because: step.Because, Subject: order.Subject, Steps: p.preview.Steps, Inverse: order.Inverse, Open: true,
 	}
+	a.record(intent.At) // what led to it comes before it in the history
 	platform.FaultPoint("intent: before write")
 	seq, err := a.cfg.Journal.Begin(intent)
 	a.trouble("journal", err)

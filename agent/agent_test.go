@@ -489,3 +489,24 @@ func TestCrashInTheMiddleOfAnUndo(t *testing.T) {
 		t.Errorf("still to be undone: %+v", left)
 	}
 }
+
+func TestAFullDiskIsOverWhenThereIsSpaceAgain(t *testing.T) {
+	b := newBench(t, enforcing)
+	b.m.AddProcess("/usr/bin/x11vnc", tcp("0.0.0.0:5900")) // is recorded, and stays as it is
+	b.look()
+	if err := b.a.cfg.Journal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.m.AddService("smbd.service", "/usr/sbin/smbd", tcp("0.0.0.0:445"))
+	b.look()
+	if active, _ := b.m.UnitState("smbd.service"); active != "active" {
+		t.Fatalf("smbd.service is %s though nothing could be written", active)
+	}
+	if s := b.a.Status(); len(s.Troubles) == 0 || s.State == StateOK {
+		t.Errorf("state %s, troubles %v", s.State, s.Troubles)
+	}
+	b.reopen()
+	b.pass(time.Minute)
+	b.pass(time.Minute)
+	b.want(445, threat.Resolved, "")
+}

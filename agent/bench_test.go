@@ -59,13 +59,24 @@ func (b *bench) policy(text string) {
 	}
 }
 
-// start starts an agent on the machine, as it is, with the journal as it is.
-func (b *bench) start() {
+// open opens the journal of the machine.
+func (b *bench) open() *journal.Journal {
 	b.Helper()
 	j, err := journal.Open(filepath.Join(b.dir, "journal.db"), journal.DefaultLimits())
 	if err != nil {
 		b.Fatal(err)
 	}
+	return j
+}
+
+// reopen gives the agent a journal that can be written again.
+func (b *bench) reopen() { b.a.cfg.Journal = b.open() }
+
+// start starts an agent on the machine, as it is, with the journal as it is.
+func (b *bench) start() {
+	b.Helper()
+	j := b.open()
+	var err error
 	c := DefaultConfig()
 	c.Host, c.Journal, c.PolicyDir, c.Evidence = b.m.Host(), j, b.dir, filepath.Join(b.dir, "evidence")
 	c.Now, c.Version, c.HostName = b.m.Now, "test", "host"

@@ -87,10 +87,11 @@ func (a *Agent) prune(now time.Time) error {
 	return nil
 }
 
-// differing leaves out threats that the journal has already as they are.
+// differing leaves out threats that the journal has already as they are. What it
+// is given stays whole: a record that fails is tried again.
 // LastSeen alone is no difference, or an idle agent would write at every look.
 func (a *Agent) differing(threats []threat.Threat) []threat.Threat {
-	return slices.DeleteFunc(threats, func(t threat.Threat) bool {
+	return slices.DeleteFunc(slices.Clone(threats), func(t threat.Threat) bool {
 		return a.recorded[t.ID] == digest(t)
 	})
 }

@@ -69,6 +69,8 @@ if wait_for settled; then
 		;;
 	esac
 fi
+# systemd takes a moment to notice a death.
+sleep 0.3
 killed=false
 if ! alive; then killed=true; fi
 systemctl stop crash-agent 2>/dev/null

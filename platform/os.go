@@ -52,9 +52,6 @@ type LifecycleFile struct {
 // has no os-release that could be read.
 func ReadOS(root string) (OS, error) { return readOS(root) }
 
-// maxOSRelease bounds an os-release file in bytes; real ones have some hundred.
-const maxOSRelease = 64 << 10
-
 // maxOSValue bounds one value in bytes, so that what is shown and kept stays
 // short.
 const maxOSValue = 1 << 10
@@ -149,28 +146,4 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// release fills in what os-release says.
-func (o *OS) release(vars map[string]string) {
-	first := func(names ...string) string {
-		for _, name := range names {
-			if v := strings.TrimSpace(vars[name]); v != "" {
-				return v
-			}
-		}
-		return ""
-	}
-	o.ID = strings.ToLower(first("ID"))
-	o.IDLike = strings.Fields(strings.ToLower(vars["ID_LIKE"]))
-	o.Version = first("VERSION_ID")
-	o.Name = first("PRETTY_NAME")
-	if name := first("NAME"); o.Name == "" && name != "" {
-		o.Name = strings.TrimSpace(name + " " + first("VERSION", "VERSION_ID"))
-	}
-	o.Codename = strings.ToLower(first("VERSION_CODENAME"))
-	o.UpstreamCodename = strings.ToLower(first("UBUNTU_CODENAME", "DEBIAN_CODENAME"))
-	o.Variant = first("VARIANT_ID")
-	o.BuildID = first("BUILD_ID", "IMAGE_VERSION")
-	o.SupportEnd = first("SUPPORT_END")
 }

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// maxOSRelease bounds an os-release file in bytes; real ones have some hundred.
+const maxOSRelease = 64 << 10
+
 // readOS reads the release of the system whose root file system is at root; ""
 // is the host the program runs on. Only a missing or unreadable os-release is an
 // error: all else is left empty.
@@ -95,4 +98,28 @@ func uname() (kernel, arch string) {
 		return "", ""
 	}
 	return printable(unix.ByteSliceToString(u.Release[:])), unix.ByteSliceToString(u.Machine[:])
+}
+
+// release fills in what os-release says.
+func (o *OS) release(vars map[string]string) {
+	first := func(names ...string) string {
+		for _, name := range names {
+			if v := strings.TrimSpace(vars[name]); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	o.ID = strings.ToLower(first("ID"))
+	o.IDLike = strings.Fields(strings.ToLower(vars["ID_LIKE"]))
+	o.Version = first("VERSION_ID")
+	o.Name = first("PRETTY_NAME")
+	if name := first("NAME"); o.Name == "" && name != "" {
+		o.Name = strings.TrimSpace(name + " " + first("VERSION", "VERSION_ID"))
+	}
+	o.Codename = strings.ToLower(first("VERSION_CODENAME"))
+	o.UpstreamCodename = strings.ToLower(first("UBUNTU_CODENAME", "DEBIAN_CODENAME"))
+	o.Variant = first("VARIANT_ID")
+	o.BuildID = first("BUILD_ID", "IMAGE_VERSION")
+	o.SupportEnd = first("SUPPORT_END")
 }

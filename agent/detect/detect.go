@@ -4,6 +4,8 @@ package detect
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/configs"
@@ -40,7 +42,7 @@ type Finding struct {
 	Allowed  bool   // true for what was looked at and is no threat, with Because; never followed
 	Unlisted bool   // true if no rule names it, only the default: screens sum these up in one line
 	// Unsure is true if the look could not tell what it looked at. It is a threat
-	// of its own, and it proves no other threat of the detector gone.
+	// of its own, and it proves no other threat gone that it may be.
 	Unsure bool
 }
 
@@ -65,14 +67,30 @@ func (d *Detector) Verify(key string, in Input) (Verdict, string) {
 		return Unknown, fmt.Sprintf("could not look again: %v", err)
 	}
 	for _, f := range found {
-		if f.Key == key && !f.Allowed {
+		switch {
+		case f.Key == key && f.Allowed:
+			return Cleared, "it is still there, and is no threat now: " + f.Because
+		case f.Key == key:
 			return Persists, f.Summary
 		}
 	}
 	for _, f := range found {
-		if f.Unsure {
-			return Unknown, "could not look again: " + f.Summary
+		if f.Unsure && f.mayBe(key) {
+			return Unknown, "could not tell whether it is still there: " + f.Summary
 		}
 	}
 	return Cleared, d.Name + " finds it no longer"
+}
+
+// Allows tells whether what has the key is still there, and policy allows it.
+func (d *Detector) Allows(key string, in Input) bool {
+	found, err := d.Find(in)
+	return err == nil && slices.ContainsFunc(found, func(f Finding) bool { return f.Key == key && f.Allowed })
+}
+
+// mayBe tells whether an unsure finding could be the threat with that key: on
+// another port than its own it is not.
+func (f Finding) mayBe(key string) bool {
+	p := f.Subject.Port
+	return p == nil || strings.HasPrefix(key, portPrefix(p.Protocol, p.Port))
 }

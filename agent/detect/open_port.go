@@ -64,6 +64,7 @@ func (c portCourt) finding(group portGroup) Finding {
 		Because:  worst.because,
 		Allowed:  worst.allowed,
 		Unlisted: worst.unlisted,
+		Unsure:   slices.ContainsFunc(group.sockets, func(l platform.Listener) bool { return isHidden(l.Owner) }),
 	}
 }
 

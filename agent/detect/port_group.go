@@ -49,7 +49,21 @@ func isOwn(l platform.Listener, agent platform.ProcessID) bool {
 // thing listens on the same port: by protocol, port, container, and unit or
 // executable, never by a pid or a namespace. IPv4 and IPv6 have one key.
 func portKey(l platform.Listener) string {
-	return fmt.Sprintf("open-port %s/%d container=%q %s", l.Protocol, l.Port, l.Owner.Container, ownerKey(l.Owner))
+	return fmt.Sprintf("%scontainer=%q %s", portPrefix(l.Protocol, l.Port), l.Owner.Container, ownerKey(l.Owner))
+}
+
+// portPrefix is what the keys of all threats on one port begin with.
+func portPrefix(protocol platform.Protocol, port uint16) string {
+	return fmt.Sprintf("open-port %s/%d ", protocol, port)
+}
+
+// isHidden tells whether the look could not see whose socket it is: nobody is
+// known to hold it, or the service manager does and its socket unit is not known.
+func isHidden(o platform.Owner) bool {
+	if slices.Contains(o.PIDs, 1) && (len(o.PIDs) > 1 || o.Process == "systemd") {
+		return !strings.HasSuffix(o.Unit, ".socket")
+	}
+	return o.Unit == "" && o.Exe == "" && !o.Kernel
 }
 
 func ownerKey(o platform.Owner) string {

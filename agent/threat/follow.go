@@ -72,6 +72,11 @@ func fresh(x detect.Finding, id string, now time.Time) Threat {
 func (t *Threat) seen(x detect.Finding, now time.Time) (back bool, err error) {
 	t.LastSeen = now
 	t.Subject, t.Severity, t.Summary = x.Subject, x.Severity, x.Summary
+	if x.Plan != t.Plan {
+		if err := t.replan(); err != nil {
+			return false, err
+		}
+	}
 	t.Plan, t.Because = x.Plan, x.Because
 	if t.Stage != Resolved {
 		return false, nil
@@ -79,6 +84,16 @@ func (t *Threat) seen(x detect.Finding, now time.Time) (back bool, err error) {
 	t.Recurrences++
 	t.Looks = nil
 	return true, t.move(Identified)
+}
+
+// replan forgets what was said of the plan before: another one needs its own
+// approval, and has its own attempts.
+func (t *Threat) replan() error {
+	t.Approved, t.Attempts = "", 0
+	if t.Stage == Waiting {
+		return t.move(Identified)
+	}
+	return nil
 }
 
 // Worst sorts threats as a person should read them: open before excepted

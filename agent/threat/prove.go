@@ -15,17 +15,19 @@ const maxProofs = 24
 
 // Prove draws the conclusion of one look, made of the proofs it brought. One
 // proof that it is still there outweighs all others, and one that could not be
-// had makes the whole look unknown, which moves nothing. It returns the verdict.
+// had makes the whole look unknown, which moves nothing. Nothing moves a threat
+// that somebody decided to leave open either. It returns the verdict.
 func (t *Threat) Prove(proofs []Proof, now time.Time) (detect.Verdict, error) {
 	t.Proofs = append(t.Proofs, proofs...)
 	if n := len(t.Proofs); n > maxProofs {
 		t.Proofs = append([]Proof(nil), t.Proofs[n-maxProofs:]...)
 	}
 	t.Verdict = Conclude(proofs)
-	switch t.Verdict {
-	case detect.Cleared:
+	switch {
+	case t.Stage == Excepted:
+	case t.Verdict == detect.Cleared:
 		return t.Verdict, t.resolve(now)
-	case detect.Persists:
+	case t.Verdict == detect.Persists:
 		return t.Verdict, t.persist()
 	}
 	return t.Verdict, nil
@@ -82,11 +84,18 @@ func (t *Threat) persist() error {
 	return t.move(Identified)
 }
 
+// Over tells whether until has come, by the clock on the wall or by the one that
+// only ever goes on: the first jumps when it is set, the second stands still
+// while the computer sleeps.
+func Over(until, now time.Time) bool {
+	return !now.Before(until) || !now.Round(0).Before(until.Round(0))
+}
+
 // Expire ends an exception and a hold-off whose time has passed, and says
 // whether it did. exe is the SHA-256 of the executable now, or "" if unknown:
 // an exception was given to one executable, not to whatever replaces it.
 func (t *Threat) Expire(now time.Time, exe string) (ended string, err error) {
-	if h := t.HoldOff; h != nil && !now.Before(h.Until) {
+	if h := t.HoldOff; h != nil && Over(h.Until, now) {
 		t.HoldOff = nil
 		ended = "the pause that " + h.By + " asked for is over"
 	}
@@ -95,7 +104,7 @@ func (t *Threat) Expire(now time.Time, exe string) (ended string, err error) {
 		return ended, nil
 	}
 	switch {
-	case !now.Before(e.Until):
+	case Over(e.Until, now):
 		ended = fmt.Sprintf("the exception of %s ended on %s", e.Owner, e.Until.Format("2 January 2006"))
 	case e.Exe != "" && exe != "" && e.Exe != exe:
 		ended = fmt.Sprintf("the exception of %s ended: the program was changed", e.Owner)

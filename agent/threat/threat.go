@@ -2,6 +2,7 @@
 package threat
 
 import (
+	"slices"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/agent/detect"
@@ -78,6 +79,16 @@ type Threat struct {
 	ResolvedAt time.Time `json:"resolved_at,omitzero"`
 }
 
+// maxActs is how many acts a threat keeps: the newest.
+const maxActs = 60
+
+// Did adds an act to those of the threat. An old one that could still be undone
+// stays undoable: the journal knows it.
+func (t *Threat) Did(a Act) {
+	kept := t.Actions[max(0, len(t.Actions)+1-maxActs):]
+	t.Actions = append(slices.Clone(kept), a)
+}
+
 // Act is one action carried out for a threat.
 type Act struct {
 	Seq      uint64    `json:"seq"` // of its intent in the journal
@@ -95,7 +106,7 @@ type Act struct {
 type Proof struct {
 	At      time.Time      `json:"at"`
 	Look    string         `json:"look"` // "at once", "after 1m", "after reboot", "asked by a person"
-	How     string         `json:"how"`  // snapshot | probe
+	How     string         `json:"how"`  // snapshot | probe | policy (it is there, and allowed)
 	Verdict detect.Verdict `json:"verdict"`
 	Detail  string         `json:"detail"` // one sentence
 }

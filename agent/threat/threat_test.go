@@ -53,6 +53,54 @@ func TestOnlyAProofResolves(t *testing.T) {
 	}
 }
 
+func TestAProofLeavesAnExceptionAlone(t *testing.T) {
+	for _, v := range []detect.Verdict{detect.Cleared, detect.Persists, detect.Unknown} {
+		x := Threat{ID: "T-TEST", Stage: Excepted}
+		if got, err := x.Prove([]Proof{{Verdict: v}}, noon); got != v || err != nil || x.Stage != Excepted {
+			t.Errorf("%s: got %s, %v, stage %s", v, got, err, x.Stage)
+		}
+	}
+}
+
+func TestAnotherPlanNeedsItsOwnApproval(t *testing.T) {
+	x := Threat{ID: "T-TEST", Key: "k", Detector: "d", Stage: Waiting, WaitingFor: ForPerson, Plan: "ask", Approved: "jd", Attempts: 3}
+	f, err := Follow([]Threat{x}, []detect.Finding{{Key: "k", Detector: "d", Plan: "shut"}}, []string{"d"}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.Threats[0]; got.Approved != "" || got.Attempts != 0 || got.Stage != Identified || got.Plan != "shut" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestActsAreBounded(t *testing.T) {
+	var x Threat
+	for i := range 1000 {
+		x.Did(Act{Seq: uint64(i)})
+	}
+	if len(x.Actions) != maxActs || x.Actions[maxActs-1].Seq != 999 {
+		t.Errorf("%d acts, the newest %d", len(x.Actions), x.Actions[len(x.Actions)-1].Seq)
+	}
+}
+
+func TestOverByEitherClock(t *testing.T) {
+	now := time.Now() // with both clocks
+	until := now.Add(time.Hour)
+	for _, c := range []struct {
+		name string
+		at   time.Time
+		want bool
+	}{
+		{"not yet", now, false},
+		{"both", now.Add(2 * time.Hour), true},
+		{"the wall clock alone: the computer slept", now.Add(2 * time.Hour).Round(0), true},
+	} {
+		if got := Over(until, c.at); got != c.want {
+			t.Errorf("%s: got %v", c.name, got)
+		}
+	}
+}
+
 func TestNoProofIsUnknown(t *testing.T) {
 	for _, c := range []struct {
 		proofs string

@@ -17,6 +17,7 @@ type decided struct {
 	name     string
 	mitigate []string // with what escalation adds
 	enforced bool
+	limit    int // disruptive actions in one hour
 	because  string
 }
 
@@ -35,7 +36,7 @@ func answer(p configs.Policy, t threat.Threat) decided {
 			d = decided{Plan: again, name: name, because: fmt.Sprintf("plan %q: it came back %d times", name, t.Recurrences)}
 		}
 	}
-	d.mitigate = slices.Clone(d.Mitigate)
+	d.mitigate, d.limit = slices.Clone(d.Mitigate), p.Limits.DisruptivePerHour
 	d.enforced = p.Mode == configs.Enforce && d.Mode != configs.Audit
 	return d
 }
@@ -65,12 +66,27 @@ func (d *decided) escalated(t threat.Threat, now time.Time) {
 // Evidence tells whether policy wants evidence kept before acting on t.
 func Evidence(p configs.Policy, t threat.Threat) bool { return answer(p, t).Evidence }
 
-// mitigates returns why a mitigation of t may not be in force now; "" if it may.
-func (d decided) mitigates(t threat.Threat) threat.Wait {
-	if d.Approve == "all" && t.Approved == "" {
-		return threat.ForApproval
+// withheld returns why a mitigation of t may not be in force now; "" if it may.
+// One that is in force already is not taken back when the limit is reached.
+func (d decided) withheld(a *actions.Action, t threat.Threat, f Facts) (wait threat.Wait, why string) {
+	switch {
+	case t.Approved != "":
+	case d.Approve == "all":
+		return threat.ForApproval, "policy asks for approval before anything is done"
+	case !a.Disruptive || slices.Contains(t.InForce, a.Name):
+	case d.limit <= recent(f.Disruptive, f.Now), t.Stage == threat.Waiting && t.WaitingFor == threat.ForLimit:
+		return threat.ForLimit, limitReached
 	}
-	return ""
+	return "", ""
+}
+
+const limitReached = "the limit of disruptive actions in one hour is reached: a person must look"
+
+// Isolates tells whether policy wants the host isolated on account of t.
+func Isolates(p configs.Policy, t threat.Threat, now time.Time) bool {
+	d := answer(p, t)
+	d.escalated(t, now)
+	return d.enforced && t.Open() && slices.Contains(d.mitigate, actions.IsolateHost.Name)
 }
 
 func mitigation(d decided, t threat.Threat, name string, f Facts) *Step {
@@ -79,9 +95,7 @@ func mitigation(d decided, t threat.Threat, name string, f Facts) *Step {
 		return nil
 	}
 	s := &Step{Threat: t.ID, Action: a, Because: d.because, Enforced: d.enforced}
-	if s.Wait = d.mitigates(t); s.Wait != "" {
-		s.Why = "policy asks for approval before anything is done"
-	}
+	s.Wait, s.Why = d.withheld(a, t, f)
 	return s
 }
 

@@ -15,6 +15,7 @@ type Claim struct {
 	Threat  string // its ID; "" for what a person or a rule of the policy wants
 	Action  *actions.Action
 	Because string
+	Wants   platform.Restrictions // what of the restrictions it stands for
 }
 
 // Derive returns all the restrictions that should be in force, and the claims
@@ -37,6 +38,7 @@ func Derive(p configs.Policy, threats []threat.Threat, f Facts) (platform.Restri
 				continue
 			}
 			want = union(want, add)
+			c.Wants = add
 			claims = append(claims, c)
 		}
 	}
@@ -44,7 +46,7 @@ func Derive(p configs.Policy, threats []threat.Threat, f Facts) (platform.Restri
 		want.Isolation = isolation(f.Terms)
 	}
 	if p.Mode == configs.Enforce && !f.Paused {
-		want.Blocked = append(want.Blocked, preempted(p, f.Host)...)
+		want.Blocked = append(want.Blocked, preempted(p, f)...)
 	}
 	return want.Normal(), claims
 }
@@ -52,15 +54,22 @@ func Derive(p configs.Policy, threats []threat.Threat, f Facts) (platform.Restri
 // claimed returns the mitigations that t should have in force now.
 func claimed(p configs.Policy, t threat.Threat, f Facts) []Claim {
 	d := answer(p, t)
-	if !d.enforced || !t.Open() || t.HoldOff != nil || d.mitigates(t) != "" {
+	if !d.enforced || !t.Open() || t.HoldOff != nil {
 		return nil
 	}
 	d.escalated(t, f.Now)
 	var claims []Claim
 	for _, name := range d.mitigate {
-		if a := actions.ByName(name); a != nil && a.Restrict != nil {
+		a := actions.ByName(name)
+		if a == nil || a.Restrict == nil {
+			continue
+		}
+		if wait, _ := d.withheld(a, t, f); wait == "" {
 			claims = append(claims, Claim{Threat: t.ID, Action: a, Because: d.because})
 		}
+	}
+	if wait, _ := d.withheld(actions.BlockPort, t, f); wait != "" {
+		return claims
 	}
 	if len(claims) == 0 && t.Subject.Port != nil && failed(t) {
 		claims = append(claims, Claim{
@@ -83,11 +92,20 @@ func failed(t threat.Threat) bool {
 }
 
 // preempted are the ports that policy shuts before anything listens on them. A
-// rule that does not say so for its one port never shuts a protected one.
-func preempted(p configs.Policy, host platform.Snapshot) []platform.PortRule {
+// rule that does not say so for its one port never shuts a protected one. Where
+// SSH listens is known from a look: before one, and after one that failed,
+// nothing is shut that was not before; and a port whose owner could not be seen
+// may be SSH's.
+func preempted(p configs.Policy, f Facts) []platform.PortRule {
+	host := f.Host
 	var protected []platform.PortRule
 	for _, x := range detect.Protected(p, host) {
 		protected = append(protected, x.PortRule)
+	}
+	for _, l := range host.Listeners {
+		if o := l.Owner; o.Unit == "" && o.Exe == "" && !o.Kernel {
+			protected = append(protected, platform.PortRule{Protocol: l.Protocol, First: l.Port, Last: l.Port})
+		}
 	}
 	var out []platform.PortRule
 	for _, r := range p.Ports.Deny {
@@ -106,7 +124,34 @@ func preempted(p configs.Policy, host platform.Snapshot) []platform.PortRule {
 			}
 		}
 	}
+	if host.Taken.IsZero() || host.Missing(platform.PartListeners) != nil {
+		return within(out, f.InForce.Blocked)
+	}
 	return out
+}
+
+// within returns the parts of rules that are parts of others as well.
+func within(rules, others []platform.PortRule) []platform.PortRule {
+	var out []platform.PortRule
+	for _, r := range rules {
+		for _, o := range others {
+			first, last := max(r.First, o.First), min(r.Last, o.Last)
+			if r.Protocol == o.Protocol && first <= last {
+				out = append(out, platform.PortRule{Protocol: r.Protocol, First: first, Last: last})
+			}
+		}
+	}
+	return out
+}
+
+// Holds tells whether what c wants is part of the restrictions r.
+func (c Claim) Holds(r platform.Restrictions) bool {
+	if c.Wants.Isolation != nil && r.Isolation == nil {
+		return false
+	}
+	want := platform.Restrictions{Blocked: c.Wants.Blocked, Denied: c.Wants.Denied}
+	have := platform.Restrictions{Blocked: within(want.Blocked, r.Normal().Blocked), Denied: within(want.Denied, r.Normal().Denied)}
+	return have.Equal(want)
 }
 
 func protocols(name string) []platform.Protocol {

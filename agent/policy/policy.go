@@ -26,6 +26,8 @@ type Facts struct {
 	// Host is the host as it was last seen.
 	Host  platform.Snapshot
 	Terms actions.Terms
+	// InForce are the restrictions that are in force now.
+	InForce platform.Restrictions
 }
 
 // Step is one action that policy wants for one threat.
@@ -73,7 +75,7 @@ func Decide(p configs.Policy, threats []threat.Threat, f Facts) Plan {
 			if step.carried() && step.Action.Disruptive {
 				budget--
 				if budget < 0 && t.Approved == "" {
-					step.Wait, step.Why = threat.ForLimit, "the limit of disruptive actions in one hour is reached: a person must look"
+					step.Wait, step.Why = threat.ForLimit, limitReached
 				}
 			}
 			plan.add(step)

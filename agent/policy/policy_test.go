@@ -77,8 +77,12 @@ func TestDecide(t *testing.T) {
 		facts   Facts
 		want    string
 	}{
-		{"mitigations come before remediations", []threat.Threat{port("A", "shut", 1), port("B", "shut", 2)}, Facts{},
-			"A do block-port; B do block-port; A do close-port; B do close-port"},
+		{
+			"mitigations come before remediations",
+			[]threat.Threat{port("A", "shut", 1), port("B", "shut", 2)},
+			Facts{},
+			"A do block-port; B do block-port; A do close-port; B do close-port",
+		},
 		{"no plan, nothing to do", []threat.Threat{port("A", "", 1)}, Facts{}, ""},
 		{"audit shows", []threat.Threat{port("A", "soft", 1)}, Facts{}, "A would block-port; A would close-port"},
 		{"approval of the remediation", []threat.Threat{port("A", "ask", 1)}, Facts{}, "A do block-port; A wait approval close-port"},
@@ -86,8 +90,12 @@ func TestDecide(t *testing.T) {
 		{"approval of everything", []threat.Threat{port("A", "askall", 1)}, Facts{}, "A wait approval block-port; A wait approval close-port"},
 		{"outside the window", []threat.Threat{port("A", "night", 1)}, Facts{}, "A do block-port; A wait window close-port"},
 		{"inside the window", []threat.Threat{port("A", "night", 1)}, Facts{Now: noon.Add(11 * time.Hour)}, "A do block-port; A do close-port"},
-		{"the limit", []threat.Threat{port("A", "bare", 1), port("B", "bare", 2)}, Facts{Disruptive: []time.Time{noon.Add(-time.Minute), noon.Add(-2 * time.Hour)}},
-			"A do close-port; B wait limit close-port"},
+		{
+			"the limit",
+			[]threat.Threat{port("A", "bare", 1), port("B", "bare", 2)},
+			Facts{Disruptive: []time.Time{noon.Add(-time.Minute), noon.Add(-2 * time.Hour)}},
+			"A do close-port; B wait limit close-port",
+		},
 		{"resolved and excepted", []threat.Threat{
 			with(port("A", "shut", 1), func(x *threat.Threat) { x.Stage = threat.Resolved }),
 			with(port("B", "shut", 1), func(x *threat.Threat) { x.Stage = threat.Excepted }),
@@ -99,10 +107,18 @@ func TestDecide(t *testing.T) {
 			x.Stage, x.WaitingFor = threat.Waiting, threat.ForPerson
 		})}, Facts{}, ""},
 		{"held off", []threat.Threat{with(port("A", "shut", 1), func(x *threat.Threat) { x.HoldOff = &threat.HoldOff{} })}, Facts{}, ""},
-		{"came back too often", []threat.Threat{with(port("A", "bare", 1), func(x *threat.Threat) { x.Recurrences = 3 })}, Facts{},
-			"A wait approval block-port; A wait approval isolate-host"},
-		{"escalated", []threat.Threat{with(port("A", "later", 1), func(x *threat.Threat) { x.FirstSeen = noon.AddDate(0, 0, -61) })}, Facts{},
-			"A do isolate-host; A do flag-os-upgrade"},
+		{
+			"came back too often",
+			[]threat.Threat{with(port("A", "bare", 1), func(x *threat.Threat) { x.Recurrences = 3 })},
+			Facts{},
+			"A wait approval block-port; A wait approval isolate-host",
+		},
+		{
+			"escalated",
+			[]threat.Threat{with(port("A", "later", 1), func(x *threat.Threat) { x.FirstSeen = noon.AddDate(0, 0, -61) })},
+			Facts{},
+			"A do isolate-host; A do flag-os-upgrade",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.facts.Now.IsZero() {
@@ -142,12 +158,58 @@ func TestDerive(t *testing.T) {
 		{"paused", []threat.Threat{port("A", "shut", 445), port("B", "cut", 1)}, Facts{Paused: true}, "", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			c.facts.Now = noon
+			c.facts.Now, c.facts.Host.Taken = noon, noon
 			got, _ := Derive(p, c.threats, c.facts)
 			if blocked := platform.PortList(got.Blocked); blocked != c.blocked || (got.Isolation != nil) != c.isolate {
 				t.Errorf("blocked %q, isolated %v; want %q, %v", blocked, got.Isolation != nil, c.blocked, c.isolate)
 			}
 		})
+	}
+}
+
+func TestNothingIsPreemptedBlindly(t *testing.T) {
+	p := parse(t, sample)
+	inForce := platform.Restrictions{Blocked: []platform.PortRule{{Protocol: platform.TCP, First: 5005, Last: 6000}}}
+	hidden := platform.Snapshot{Taken: noon, Listeners: []platform.Listener{{Protocol: platform.TCP, Port: 5007}}}
+	blind := platform.Snapshot{Taken: noon, Gaps: []platform.Gap{{Part: platform.PartListeners, Reason: "none"}}}
+	for _, c := range []struct {
+		name    string
+		facts   Facts
+		blocked string
+	}{
+		{"before the first look", Facts{}, ""},
+		{"what was shut stays shut", Facts{InForce: inForce}, "tcp 5005-5010"},
+		{"a look without listeners", Facts{Host: blind, InForce: inForce}, "tcp 5005-5010"},
+		{"an owner that could not be seen may be SSH", Facts{Host: hidden},
+			"tcp 20-21, tcp 23-30, tcp 5000-5006, tcp 5008-5010, udp 5000-5010"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.facts.Now = noon
+			got, _ := Derive(p, nil, c.facts)
+			if blocked := platform.PortList(got.Blocked); blocked != c.blocked {
+				t.Errorf("blocked %q; want %q", blocked, c.blocked)
+			}
+		})
+	}
+}
+
+func TestTheLimitHoldsForIsolationToo(t *testing.T) {
+	p := parse(t, sample)
+	f := Facts{Now: noon, Disruptive: []time.Time{noon.Add(-time.Minute), noon.Add(-2 * time.Minute)}}
+	x := port("A", "cut", 1)
+	if got := told(Decide(p, []threat.Threat{x}, f)); got != "A wait limit isolate-host" {
+		t.Errorf("at the limit: %s", got)
+	}
+	if want, _ := Derive(p, []threat.Threat{x}, f); want.Isolation != nil {
+		t.Error("isolated beyond the limit")
+	}
+	x.Stage, x.WaitingFor = threat.Waiting, threat.ForLimit
+	if want, _ := Derive(p, []threat.Threat{x}, Facts{Now: noon}); want.Isolation != nil {
+		t.Error("isolated while a person is waited for")
+	}
+	x.InForce = []string{"isolate-host"}
+	if want, _ := Derive(p, []threat.Threat{x}, f); want.Isolation == nil {
+		t.Error("the limit took back what was in force")
 	}
 }
 

@@ -51,7 +51,7 @@ func (a *Agent) remediate(now time.Time) {
 		case a.busy[id] || now.Before(a.retry[id]):
 		case first.Wait != "":
 			a.wait(t, first)
-		case a.troubles["journal"] != "":
+		case a.troubles[troubleJournal] != "":
 			// Nothing is remediated that could not be recorded. Status says so.
 		default:
 			a.carryOut(t, chains[id])
@@ -141,16 +141,17 @@ func (a *Agent) prepared(id string, steps []policy.Step, order actions.Order, p 
 	a.record(intent.At) // what led to it comes before it in the history
 	platform.FaultPoint("intent: before write")
 	seq, err := a.cfg.Journal.Begin(intent)
-	a.trouble("journal", err)
+	a.trouble(troubleJournal, err)
 	if err != nil {
 		delete(a.busy, id)
 		a.retry[id] = a.cfg.Now().Add(applyRetry)
 		return
 	}
 	platform.FaultPoint("intent: after write")
+	a.lines++
 	intent.Seq = seq
 	a.intents[seq] = intent
-	t.Actions = append(slices.Clone(t.Actions), threat.Act{
+	t.Did(threat.Act{
 		Seq: seq, Name: step.Action.Name, Kind: intent.Kind, At: intent.At, By: intent.By,
 		Result: "pending", Detail: strings.Join(p.preview.Steps, "; "), Costs: p.preview.Costs,
 	})
@@ -212,17 +213,18 @@ func (a *Agent) act(id string, steps []policy.Step, order actions.Order, seq uin
 func (a *Agent) acted(id string, steps []policy.Step, seq uint64, result actions.Result, err error) {
 	t, step := a.find(id), steps[0]
 	platform.FaultPoint(step.Action.Name + ": before result")
+	undoable := len(a.intents[seq].Inverse) > 0
 	a.finish(seq)
 	if t == nil {
 		delete(a.busy, id)
 		return
 	}
 	if err != nil {
-		a.setAct(t, seq, resultOf(err), err.Error(), true)
+		a.setAct(t, seq, resultOf(err), err.Error(), undoable)
 		a.failed(t, step, err)
 		return
 	}
-	a.setAct(t, seq, "done", strings.Join(result.Done, "; "), a.intents[seq].Inverse != nil)
+	a.setAct(t, seq, "done", strings.Join(result.Done, "; "), undoable)
 	a.note("result", id, step.Action.Name, "done: "+strings.Join(result.Done, "; "))
 	if result.Waits == "person" {
 		_ = t.Wait(threat.ForPerson)
@@ -256,6 +258,9 @@ func (a *Agent) finish(seq uint64) {
 	}
 	i.Open = false
 	a.intents[seq] = i
+	if i.Kind == kindUndo || len(i.Inverse) == 0 {
+		delete(a.intents, seq)
+	}
 	a.batch.Finished = append(a.batch.Finished, seq)
 }
 
@@ -275,7 +280,7 @@ func (a *Agent) failed(t *threat.Threat, step policy.Step, err error) {
 	delete(a.busy, t.ID)
 	result := resultOf(err)
 	if !slices.ContainsFunc(t.Actions, func(x threat.Act) bool { return x.Detail == err.Error() && x.Result == result }) {
-		t.Actions = append(slices.Clone(t.Actions), threat.Act{
+		t.Did(threat.Act{
 			Name: step.Action.Name, Kind: string(step.Action.Kind), At: a.cfg.Now(), By: by(t),
 			Result: result, Detail: err.Error(),
 		})

@@ -10,6 +10,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -67,6 +68,7 @@ type Agent struct {
 	looks   chan job // to the worker that looks
 	acts    chan job // to the worker that acts
 	results chan func(context.Context)
+	ended   chan struct{} // closed when the loop has ended
 	view    atomic.Pointer[view]
 
 	// ---- owned by the loop ----
@@ -78,30 +80,49 @@ type Agent struct {
 	batch   journal.Batch             // what the next record will hold
 	policy  configs.Policy
 	builtin configs.Policy // the embedded default
-	// policyUnknown is true while no policy could be read at all: what is in
-	// force is then kept as it is.
-	policyUnknown bool
-	loaded        PolicyStatus
-	terms         actions.Terms
-	snapshot      platform.Snapshot
-	blind         map[string]string // detectors that could not look at the last look, and why
-	plan          policy.Plan
-	flags         []platform.Flag      // what is left for a person to do, as the host has it
-	troubles      map[string]string    // what the agent cannot do now, by what it is about
-	busy          map[string]bool      // threats for which a job is under way
-	retry         map[string]time.Time // threats that are left alone until then
-	clearing      bool                 // flags are being taken down
-	looking       bool                 // a look is queued or under way
-	lastLook      time.Time
-	applied       bool // the restrictions in force are known to be the wanted ones
-	appliedAt     time.Time
-	applyAt       time.Time // when applying them is tried again
-	isolationAt   time.Time // when isolation was last proved
-	waiters       []waiter
-	recorded      map[string][32]byte // digests of the threats as the journal has them
-	prunedAt      time.Time
-	started       time.Time
+	// generation counts the policies that were in force: what was judged by one
+	// of the past is judged anew.
+	generation int
+	loaded     PolicyStatus
+	terms      actions.Terms
+	snapshot   platform.Snapshot
+	blind      map[string]string // detectors that could not look at the last look, and why
+	plan       policy.Plan
+	flags      []platform.Flag      // what is left for a person to do, as the host has it
+	troubles   map[string]string    // what the agent cannot do now, by what it is about
+	busy       map[string]bool      // threats for which a job is under way
+	retry      map[string]time.Time // threats that are left alone until then
+	gone       map[string]bool      // threats that the last look did not find
+	unknowns   map[string]int       // how often in a row a look at a threat could not be had
+	clearing   bool                 // flags are being taken down
+	clearAt    time.Time            // when taking them down is tried again
+	looking    bool                 // a look is queued or under way
+	lookAgain  bool                 // something happened since it was queued
+	lastLook   time.Time
+	leftover   []platform.PortRule // in force when the journal was damaged: kept until the first look
+	applied    bool                // the restrictions in force are known to be the wanted ones
+	appliedAt  time.Time
+	applyAt    time.Time // when applying them is tried again
+	// provingIsolation is true while a proof of isolation is queued or under way.
+	provingIsolation bool
+	isolationAt      time.Time // when isolation was last proved
+	waiters          []waiter
+	recorded         map[string][32]byte // digests of the threats as the journal has them
+	lines            uint64              // written to the history in this run
+	lost             int                 // lines of the history that had to be dropped
+	recordAt         time.Time           // when writing the journal is tried again
+	prunedAt         time.Time
+	started          time.Time
 }
+
+// What the agent can be in trouble with, where more than one place asks.
+const (
+	troubleLook        = "look"
+	troubleJournal     = "journal"
+	troubleFirewall    = "firewall"
+	troublePolicyWatch = "policy watch"
+	troubleKeep        = "keep"
+)
 
 // job is work for the worker. What it returns runs in the loop.
 type job func(context.Context) (then func(context.Context))
@@ -115,6 +136,9 @@ func New(c Config) (*Agent, error) {
 		looks:    make(chan job),
 		acts:     make(chan job),
 		results:  make(chan func(context.Context)),
+		ended:    make(chan struct{}),
+		gone:     map[string]bool{},
+		unknowns: map[string]int{},
 		blind:    map[string]string{},
 		troubles: map[string]string{},
 		busy:     map[string]bool{},
@@ -149,9 +173,10 @@ func New(c Config) (*Agent, error) {
 // Run runs the agent until ctx ends. What is in force then stays in force, so
 // that a restart opens nothing.
 func (a *Agent) Run(ctx context.Context) error {
+	defer close(a.ended)
 	policyChanged, err := configs.Watch(ctx, a.cfg.PolicyDir)
 	if err != nil {
-		a.trouble("policy watch", fmt.Errorf("the policy folder cannot be watched, so a change counts from the next look on: %w", err))
+		a.trouble(troublePolicyWatch, fmt.Errorf("the policy folder cannot be watched, so a change counts from the next look on: %w", err))
 	}
 	events := a.cfg.Host.Observer.Events(ctx)
 	go a.work(ctx, a.looks)
@@ -182,8 +207,14 @@ func (a *Agent) Run(ctx context.Context) error {
 				break
 			}
 			a.look(e.Why)
-		case <-policyChanged:
-			a.loadPolicy(ctx)
+		case _, ok := <-policyChanged:
+			if !ok {
+				policyChanged = nil
+			}
+			if !ok && ctx.Err() == nil {
+				a.trouble(troublePolicyWatch, errors.New("the policy folder is not watched any more, so a change counts from the next look on"))
+			}
+			a.loadPolicy()
 		case <-timer.C:
 		}
 		a.turn(ctx)
@@ -248,7 +279,7 @@ func (a *Agent) facts(now time.Time) policy.Facts {
 	return policy.Facts{
 		Now: now, Disruptive: a.state.Disruptive, Paused: a.state.Pause != nil,
 		Isolation: a.state.Isolation != nil, IsolationHeldOff: a.state.IsolationHoldOff != nil,
-		Host: a.snapshot, Terms: a.terms,
+		Host: a.snapshot, Terms: a.terms, InForce: a.state.Restrictions,
 	}
 }
 
@@ -275,6 +306,9 @@ func (a *Agent) untilNext() time.Duration {
 			sooner(t.HoldOff.Until)
 		}
 		sooner(a.retry[t.ID])
+		if a.gone[t.ID] {
+			sooner(believable(t))
+		}
 		if t.WaitingFor == threat.ForWindow {
 			sooner(now.Add(time.Minute))
 		}

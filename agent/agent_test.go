@@ -218,7 +218,7 @@ func TestIsolationEndsByItselfAndDoesNotComeBackAtOnce(t *testing.T) {
 	}
 	b.m.AddProcess("/opt/new", tcp("0.0.0.0:6001"))
 	b.policy(strings.Replace(enforcing, "port: 6000", "port: [6000, 6001]", 1))
-	b.a.loadPolicy(t.Context())
+	b.a.loadPolicy()
 	b.settle()
 	if b.m.InForce().Isolation == nil {
 		t.Errorf("a new threat does not end the hold-off:\n%s", b.story())
@@ -333,7 +333,7 @@ func TestTooMuchInOneHourWaitsForAPerson(t *testing.T) {
 func TestABadPolicyNeverReplacesAGoodOne(t *testing.T) {
 	b := newBench(t, enforcing)
 	b.policy("mode: enforced\n")
-	b.a.loadPolicy(t.Context())
+	b.a.loadPolicy()
 	b.settle()
 	_, p := b.a.Policy()
 	if p.Valid || p.Version != "test r1" || !strings.Contains(p.Error, "policy.yaml:1") {
@@ -347,7 +347,7 @@ func TestABadPolicyNeverReplacesAGoodOne(t *testing.T) {
 		t.Errorf("state %s; want unsure", s.State)
 	}
 	b.policy(enforcing)
-	b.a.loadPolicy(t.Context())
+	b.a.loadPolicy()
 	b.settle()
 	if _, p := b.a.Policy(); !p.Valid || p.Error != "" {
 		t.Errorf("the good file came back: %+v", p)

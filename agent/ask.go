@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/firebreak-sec/firebreak/agent/journal"
@@ -16,6 +17,8 @@ func (a *Agent) Do(ctx context.Context, o Order) (Reply, error) {
 	reply := make(chan result, 1)
 	select {
 	case a.orders <- request{Order: o, reply: reply}:
+	case <-a.ended:
+		return Reply{}, errStopped
 	case <-ctx.Done():
 		return Reply{}, ctx.Err()
 	}
@@ -26,6 +29,9 @@ func (a *Agent) Do(ctx context.Context, o Order) (Reply, error) {
 		return Reply{}, ctx.Err()
 	}
 }
+
+// errStopped answers the orders that the agent was too late for.
+var errStopped = errors.New("the agent stopped")
 
 // Status returns the host at one glance. It never waits for the loop.
 func (a *Agent) Status() Status {

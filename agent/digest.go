@@ -12,6 +12,11 @@ import (
 // when it was last seen, and by which process or socket.
 func digest(t threat.Threat) [sha256.Size]byte {
 	t.LastSeen = time.Time{}
+	if t.Subject.Port != nil {
+		port := *t.Subject.Port
+		port.PID, port.Sockets = 0, nil
+		t.Subject.Port = &port
+	}
 	data, err := json.Marshal(t)
 	if err != nil {
 		return [sha256.Size]byte{}

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"github.com/firebreak-sec/firebreak/actions"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 )
 
@@ -12,7 +14,7 @@ const proveIsolationEvery = 30 * time.Second
 
 // deadlines are the times at which something ends, or is due, by itself.
 func (a *Agent) deadlines() []time.Time {
-	out := []time.Time{a.applyAt}
+	out := []time.Time{a.applyAt, a.clearAt, a.recordAt}
 	if p := a.state.Pause; p != nil {
 		out = append(out, p.Until)
 	}
@@ -26,27 +28,40 @@ func (a *Agent) deadlines() []time.Time {
 }
 
 // isolationEnds is when the isolation in force ends, whatever happens; zero if
-// there is none.
+// there is none. What a person asked for beside what policy wants ends the later
+// of the two.
 func (a *Agent) isolationEnds() time.Time {
+	var ends time.Time
 	if i := a.state.Isolation; i != nil {
-		return i.Until
+		ends = i.Until
 	}
-	longest := time.Duration(a.policy.Isolation.Max)
-	if a.state.Restrictions.Isolation == nil || longest <= 0 {
-		return time.Time{}
+	wanted := slices.ContainsFunc(a.threats, func(t threat.Threat) bool { return slices.Contains(t.InForce, actions.IsolateHost.Name) })
+	if a.state.Restrictions.Isolation != nil && (wanted || a.state.Isolation == nil) {
+		if byPolicy := a.state.Isolated.Since.Add(a.longestIsolation()); byPolicy.After(ends) {
+			ends = byPolicy
+		}
 	}
-	return a.state.Isolated.Since.Add(longest)
+	return ends
+}
+
+// longestIsolation is how long policy lets the host be isolated before a person
+// must ask for it again.
+func (a *Agent) longestIsolation() time.Duration {
+	if longest := time.Duration(a.policy.Isolation.Max); longest > 0 {
+		return longest
+	}
+	return defaultHoldOff
 }
 
 // expire ends what has come to its end: pauses, exceptions, hold-offs, and an
 // isolation that has lasted for as long as policy lets it.
 func (a *Agent) expire(ctx context.Context, now time.Time) {
-	if p := a.state.Pause; p != nil && !now.Before(p.Until) {
+	if p := a.state.Pause; p != nil && threat.Over(p.Until, now) {
 		a.state.Pause = nil
 		a.keepState()
 		a.note("agent", "", "", "the pause is over; blocks are in force again")
 	}
-	if h := a.state.IsolationHoldOff; h != nil && !now.Before(h.Until) {
+	if h := a.state.IsolationHoldOff; h != nil && threat.Over(h.Until, now) {
 		a.endIsolationHoldOff("its time is over")
 	}
 	a.endIsolation(now)
@@ -65,11 +80,16 @@ func (a *Agent) expire(ctx context.Context, now time.Time) {
 // endIsolation ends an isolation whose time is over, and sees that an open
 // threat does not put it back at once.
 func (a *Agent) endIsolation(now time.Time) {
+	a.mindClock(now)
 	ends := a.isolationEnds()
-	if ends.IsZero() || now.Before(ends) {
+	if ends.IsZero() || !threat.Over(ends, now) {
 		if a.state.Restrictions.Isolation != nil && !a.isolationAt.IsZero() && now.Sub(a.isolationAt) >= proveIsolationEvery {
-			a.isolationAt = now
 			a.proveIsolation()
+		}
+		if i := a.state.Isolation; i != nil && threat.Over(i.Until, now) {
+			a.state.Isolation = nil
+			a.keepState()
+			a.note("stage", "", "isolate-host", "the isolation that "+i.By+" asked for is over; policy goes on isolating")
 		}
 		return
 	}
@@ -79,6 +99,21 @@ func (a *Agent) endIsolation(now time.Time) {
 	}
 	a.keepState()
 	a.note("stage", "", "isolate-host", "isolation ends: it lasted for as long as it may; a person must ask for it again")
+}
+
+// mindClock sees that a clock that was set back makes no isolation longer than
+// it was to be.
+func (a *Agent) mindClock(now time.Time) {
+	if i := a.state.Isolation; i != nil && now.Before(i.Since) {
+		shifted := *i
+		shifted.Since, shifted.Until = now, now.Add(i.Until.Sub(i.Since))
+		a.state.Isolation = &shifted
+		a.keepState()
+	}
+	if now.Before(a.state.Isolated.Since) {
+		a.state.Isolated.Since = now
+		a.keepState()
+	}
 }
 
 func (a *Agent) endIsolationHoldOff(why string) {

@@ -33,10 +33,11 @@ func (a *Agent) clearFlags() {
 			stale = append(stale, f.Name)
 		}
 	}
-	if len(stale) == 0 || a.clearing {
+	now := a.cfg.Now()
+	if len(stale) == 0 || a.clearing || now.Before(a.clearAt) {
 		return
 	}
-	a.clearing = true
+	a.clearing, a.clearAt = true, now.Add(applyRetry)
 	a.withFlags(func(ctx context.Context, h *platform.Host) error {
 		for _, name := range stale {
 			if err := h.Flags.ClearFlag(ctx, name); err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/policy"
 	"github.com/firebreak-sec/firebreak/agent/threat"
@@ -21,25 +23,44 @@ type seen struct {
 	flags    []platform.Flag
 	flagsErr error
 	err      error // nothing could be read at all
+	// generation is that of the policy by which the findings were judged.
+	generation int
 }
 
-// look queues a look at the whole host, unless one is queued already.
+// lookDeadline bounds one look at the whole host.
+const lookDeadline = time.Minute
+
+// look queues a look at the whole host. One that is under way may have been too
+// early to see what this one is for: then another follows it.
 func (a *Agent) look(why string) {
+	a.cfg.Log.Debug("look", zap.String("why", why))
 	if a.looking {
+		a.lookAgain = true
 		return
 	}
 	a.looking = true
+	generation := a.generation
 	host, in := a.cfg.Host, detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, lookDeadline)
+		defer cancel()
 		s := observe(ctx, host, a.detectors(), in, platform.AllParts)
 		s.flags, s.flagsErr = readFlags(ctx, host)
+		s.generation = generation
 		return func(context.Context) { a.looked(s) }
 	})
 }
 
 func (a *Agent) lookIfDue(now time.Time) {
-	if now.Sub(a.lastLook) >= a.cfg.LookEvery || now.Before(a.lastLook) {
-		a.look("it is time")
+	if a.looking || now.Sub(a.lastLook) < a.cfg.LookEvery && !now.Before(a.lastLook) {
+		return
+	}
+	a.look("it is time")
+	if a.troubles[troublePolicyWatch] != "" {
+		a.loadPolicy()
+	}
+	if a.troubles[troubleKeep] != "" {
+		a.resolveNames()
 	}
 }
 
@@ -67,13 +88,23 @@ func observe(ctx context.Context, h *platform.Host, detectors []*detect.Detector
 // looked takes up what a look brought.
 func (a *Agent) looked(s seen) {
 	a.looking = false
+	if a.lookAgain || s.generation != a.generation {
+		a.lookAgain = false
+		a.look("something happened during the last look")
+	}
+	if s.generation != a.generation {
+		return
+	}
 	now := a.cfg.Now()
 	a.lastLook = now
-	a.trouble("look", s.err)
+	a.trouble(troubleLook, s.err)
 	if s.err != nil {
 		return
 	}
 	a.snapshot, a.blind = s.snapshot, s.blind
+	if s.snapshot.Missing(platform.PartListeners) == nil {
+		a.leftover = nil
+	}
 	if a.trouble("flags", s.flagsErr); s.flagsErr == nil {
 		a.flags = s.flags
 	}
@@ -87,15 +118,18 @@ func (a *Agent) looked(s seen) {
 	for _, id := range f.New {
 		t := a.find(id)
 		a.note("found", id, "", t.Summary)
-		a.endIsolationHoldOff("a new threat was found")
+		if policy.Isolates(a.policy, *t, now) {
+			a.endIsolationHoldOff("a new threat was found: " + id)
+		}
 	}
 	for _, id := range f.Back {
 		t := a.find(id)
 		a.note("found", id, "", fmt.Sprintf("%s. It had been resolved and came back (%d times now)", t.Summary, t.Recurrences))
 	}
 	a.changedSince(s.findings)
+	clear(a.gone)
 	for _, id := range f.Gone {
-		a.validate(id, "at once")
+		a.gone[id] = true
 	}
 	a.except(now)
 	a.rebooted(now)
@@ -118,8 +152,8 @@ func (a *Agent) changedSince(found []detect.Finding) {
 func (a *Agent) except(now time.Time) {
 	for i := range a.threats {
 		t := &a.threats[i]
-		if !t.Open() || t.Stage == threat.Remediated {
-			continue
+		if !t.Open() || t.Stage == threat.Remediated || a.busy[t.ID] {
+			continue // what is being worked on is left open at the next look
 		}
 		e := policy.Excepted(a.policy, *t, now)
 		if e == nil || t.Move(threat.Excepted) != nil {

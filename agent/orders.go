@@ -2,14 +2,18 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/firebreak-sec/firebreak/actions"
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/journal"
 	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/configs"
 )
 
 // defaultHoldOff is how long the agent leaves alone what a person took back.
@@ -75,7 +79,7 @@ func (a *Agent) answerWaiters() {
 		status := a.Status()
 		reply.Status = &status
 		if w.Threat != "" {
-			if t := a.find(w.Threat); t != nil {
+			if t := a.find(strings.ToUpper(w.Threat)); t != nil {
 				copyOf := *t
 				reply.Threat = &copyOf
 			}
@@ -98,7 +102,11 @@ func (a *Agent) named(o Order) (*threat.Threat, error) {
 }
 
 func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool), error) {
-	lines := a.isolationLines()
+	length := o.For
+	if longest := a.longestIsolation(); length <= 0 || length > longest {
+		length = longest
+	}
+	lines := a.isolationLines(o.For, length)
 	if o.DryRun {
 		return func() (Reply, bool) {
 			return Reply{Text: "Nothing was changed. This is what isolation would do:", Lines: lines, Done: true}, true
@@ -111,14 +119,6 @@ func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool)
 		return nil, &RefusedError{CutsOff: true, Reason: fmt.Sprintf("Isolation would cut off your own session from %s", o.Remote)}
 	}
 	now := a.cfg.Now()
-	longest := time.Duration(a.policy.Isolation.Max)
-	length := o.For
-	if length <= 0 || (longest > 0 && length > longest) {
-		length = longest
-	}
-	if length <= 0 {
-		length = defaultHoldOff
-	}
 	a.state.Isolation = &journal.Isolation{Reason: o.Reason, By: o.By, Since: now, Until: now.Add(length)}
 	a.state.IsolationHoldOff = nil
 	a.keepState()
@@ -130,8 +130,11 @@ func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool)
 		a.proveIsolation()
 	}
 	return func() (Reply, bool) {
-		if why := a.troubles["firewall"]; why != "" {
-			return Reply{Text: "This computer is NOT isolated: " + why}, true
+		if why := a.troubles[troubleFirewall]; why != "" {
+			if a.state.Restrictions.Isolation == nil {
+				return Reply{Text: "This computer is NOT isolated: " + why + ". It is tried again until it works, or until: firebreak release"}, true
+			}
+			return Reply{Text: "This computer is isolated, but its firewall is not as it should be: " + why}, true
 		}
 		if a.isolationAt.Before(asked) {
 			return Reply{}, false
@@ -146,14 +149,18 @@ func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool)
 }
 
 // isolationLines say what isolation does here, and to whom.
-func (a *Agent) isolationLines() []string {
+func (a *Agent) isolationLines(asked, length time.Duration) []string {
 	lines := []string{"cut off every network but: " + strings.Join(a.keptNames(), ", ")}
 	for _, s := range a.snapshot.Sessions {
 		if s.Remote != "" {
 			lines = append(lines, fmt.Sprintf("end the session of %s from %s", s.User, s.Remote))
 		}
 	}
-	return append(lines, "end by itself after "+a.policy.Isolation.Max.String())
+	end := "end by itself after " + configs.Duration(length).String()
+	if asked > length {
+		end += ", the longest that policy lets it last"
+	}
+	return append(lines, end)
 }
 
 func (a *Agent) orderRelease(_ context.Context, o Order) (func() (Reply, bool), error) {
@@ -168,7 +175,7 @@ func (a *Agent) orderRelease(_ context.Context, o Order) (func() (Reply, bool), 
 	a.applyAt = time.Time{}
 	a.applied = a.applied && !o.Force
 	return func() (Reply, bool) {
-		if why := a.troubles["firewall"]; why != "" {
+		if why := a.troubles[troubleFirewall]; why != "" || a.state.Restrictions.Isolation != nil {
 			return Reply{Text: "The network of this computer could not be released: " + why}, true
 		}
 		if !was {
@@ -266,10 +273,23 @@ func (a *Agent) orderUndo(_ context.Context, o Order) (func() (Reply, bool), err
 			return Reply{}, false
 		}
 		if lines.err != nil {
-			return Reply{Text: fmt.Sprintf("Not everything that was done for %s could be undone: %v", id, lines.err), Lines: lines.done}, true
+			return Reply{Text: fmt.Sprintf("Not everything that was done for %s could be undone. %s", id, byHand(lines.err)), Lines: lines.done}, true
 		}
 		return Reply{Text: fmt.Sprintf("Everything that was done for %s is undone. It is left open until %s.", id, until.Local().Format("2 January 2006 15:04")), Lines: lines.done, Done: true}, true
 	}, nil
+}
+
+// byHand says what a person has to do where the agent could not undo.
+func byHand(err error) string {
+	text := err.Error()
+	if errors.Is(err, actions.ErrNotUndoable) {
+		text = strings.ReplaceAll(text, ": "+actions.ErrNotUndoable.Error(), "")
+	}
+	text = strings.TrimPrefix(text, "undo: ")
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
 }
 
 func (a *Agent) orderRecheck(_ context.Context, o Order) (func() (Reply, bool), error) {
@@ -306,7 +326,14 @@ func (a *Agent) orderRecheck(_ context.Context, o Order) (func() (Reply, bool), 
 }
 
 func (a *Agent) recheckReply(ids []string) Reply {
+	if why := a.troubles[troubleLook]; why != "" {
+		return Reply{Text: "This computer could not be looked at: " + why}
+	}
 	r := Reply{Text: "Looked again.", Done: true}
+	for _, name := range slices.Sorted(maps.Keys(a.blind)) {
+		r.Text, r.Done = "Not everything could be looked at.", false
+		r.Lines = append(r.Lines, name+": "+a.blind[name])
+	}
 	for _, id := range ids {
 		if t := a.find(id); t != nil {
 			verdict := t.Verdict
@@ -328,7 +355,7 @@ func (a *Agent) orderPause(_ context.Context, o Order) (func() (Reply, bool), er
 	a.keepState()
 	a.noteBy(o.By, "order", "", "", "pause until "+until.Local().Format("15:04")+": blocks are lifted, isolation is not")
 	return func() (Reply, bool) {
-		if why := a.troubles["firewall"]; why != "" {
+		if why := a.troubles[troubleFirewall]; why != "" {
 			return Reply{Text: "The blocks could not be lifted: " + why}, true
 		}
 		return Reply{Text: "Blocks are lifted until " + until.Local().Format("15:04") + ". Isolation is not. firebreak resume ends the pause.", Done: true}, true
@@ -343,6 +370,9 @@ func (a *Agent) orderResume(_ context.Context, o Order) (func() (Reply, bool), e
 	a.keepState()
 	a.noteBy(o.By, "order", "", "", "resume")
 	return func() (Reply, bool) {
+		if why := a.troubles[troubleFirewall]; why != "" {
+			return Reply{Text: "The pause is over, but the blocks could not be put back: " + why}, true
+		}
 		return Reply{Text: "The pause is over; blocks are in force again.", Done: true}, true
 	}, nil
 }

@@ -18,26 +18,53 @@ import (
 const (
 	// proveDeadline bounds one validation.
 	proveDeadline = 20 * time.Second
-	// unknownRetry is when a look that could not be had is tried again.
+	// unknownRetry is when a look that could not be had is tried again for the
+	// first time; twice as long each further time, up to unknownPause.
 	unknownRetry = 30 * time.Second
+	unknownPause = time.Hour
+	// What came back restless times must be gone for restTime before it is
+	// believed: a program that is started again every second would else be found
+	// and resolved as often.
+	restless = 3
+	restTime = time.Minute
 )
 
 // proveIfDue starts the validations whose time has come.
 func (a *Agent) proveIfDue(now time.Time) {
 	for _, t := range a.threats {
-		if a.busy[t.ID] {
-			continue
-		}
-		for _, l := range t.Looks {
-			if !l.Due.IsZero() && !now.Before(l.Due) {
-				a.validate(t.ID, l.Name)
-				break
-			}
-		}
-		if t.Stage == threat.Remediated && !now.Before(a.retry[t.ID]) && a.detectorOf(t) != nil {
-			a.validate(t.ID, "at once")
+		if look := a.dueLook(t, now); look != "" {
+			a.validate(t.ID, look)
 		}
 	}
+}
+
+// dueLook names the look at a threat that is due; "" if none is.
+func (a *Agent) dueLook(t threat.Threat, now time.Time) string {
+	for _, l := range t.Looks {
+		if !l.Due.IsZero() && !now.Before(l.Due) {
+			return l.Name
+		}
+	}
+	tooSoon := now.Before(a.retry[t.ID])
+	switch {
+	case t.Stage == threat.Remediated && !tooSoon:
+		return atOnce
+	case a.gone[t.ID] && t.Open() && !now.Before(believable(t)) && !(tooSoon && t.Verdict == detect.Unknown):
+		return atOnce
+	}
+	return ""
+}
+
+// atOnce is the name of the look right after something was done or seen to be
+// gone.
+const atOnce = "at once"
+
+// believable is from when on it counts that a threat is not found any more.
+func believable(t threat.Threat) time.Time {
+	if t.Recurrences < restless {
+		return time.Time{}
+	}
+	return t.LastSeen.Add(restTime)
 }
 
 func (a *Agent) detectorOf(t threat.Threat) *detect.Detector {
@@ -60,13 +87,20 @@ func (a *Agent) validate(id, look string) {
 		return
 	}
 	a.busy[id] = true
-	host, copyOf := a.cfg.Host, *t
+	host, copyOf, generation := a.cfg.Host, *t, a.generation
 	in := detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, proveDeadline)
 		defer cancel()
 		proofs := prove(ctx, host, d, copyOf, in, look)
-		return func(context.Context) { a.proved(id, look, proofs) }
+		return func(context.Context) {
+			if generation != a.generation { // it was judged by a policy of the past
+				delete(a.busy, id)
+				a.validate(id, look)
+				return
+			}
+			a.proved(id, look, proofs)
+		}
 	})
 }
 
@@ -82,12 +116,17 @@ func prove(ctx context.Context, h *platform.Host, d *detect.Detector, t threat.T
 	in.Snapshot = snap
 	verdict, detail := d.Verify(t.Key, in)
 	proofs := []threat.Proof{proof("snapshot", verdict, detail)}
+	if verdict == detect.Cleared && d.Allows(t.Key, in) {
+		proofs[0].How = "policy"
+		return proofs
+	}
 	if t.Subject.Port == nil || verdict != detect.Cleared {
 		return proofs
 	}
 	for _, s := range targets(*t.Subject.Port, snap) {
-		verdict, detail := knock(ctx, h.Prober, s)
-		proofs = append(proofs, proof("probe", verdict, detail))
+		if verdict, detail := knock(ctx, h.Prober, s); verdict != "" {
+			proofs = append(proofs, proof("probe", verdict, detail))
+		}
 	}
 	return proofs
 }
@@ -96,20 +135,25 @@ func prove(ctx context.Context, h *platform.Host, d *detect.Detector, t threat.T
 type target struct {
 	protocol platform.Protocol
 	to       netip.AddrPort
+	// shared is true if this computer itself still reaches another listener there.
+	shared bool
 }
 
 // targets returns where to knock: each address the port was bound to, unless
 // another listener, which is none of this threat, is there now.
 func targets(p platform.PortSubject, now platform.Snapshot) []target {
-	taken := slices.ContainsFunc(now.Listeners, func(l platform.Listener) bool {
-		return l.Protocol == p.Protocol && l.Port == p.Port && l.NetNS == p.NetNS && l.Reach != platform.ReachLoopback
-	})
+	taken, shared := false, false
+	for _, l := range now.Listeners {
+		if l.Protocol == p.Protocol && l.Port == p.Port && l.NetNS == p.NetNS {
+			taken, shared = taken || l.Reach != platform.ReachLoopback, true
+		}
+	}
 	if taken || p.NetNS != "" || p.Container != "" {
 		return nil
 	}
 	var out []target
 	for _, s := range p.Sockets {
-		t := target{p.Protocol, netip.AddrPortFrom(s.Address, p.Port)}
+		t := target{p.Protocol, netip.AddrPortFrom(s.Address, p.Port), shared}
 		if !s.Address.IsLoopback() && !slices.Contains(out, t) {
 			out = append(out, t)
 		}
@@ -117,14 +161,21 @@ func targets(p platform.PortSubject, now platform.Snapshot) []target {
 	return out
 }
 
-// knock tries a port from outside. A host on which that cannot be done is
-// tried from within, over an address that is not loopback.
+// knock tries a port from outside. A host on which that cannot be done is tried
+// from within, and so is a port that is silent: it may be that only a firewall,
+// most likely the agent's own, keeps a stranger from what still listens. Silence
+// that cannot be told from a wall proves nothing: then there is no verdict.
 func knock(ctx context.Context, p platform.Prober, t target) (detect.Verdict, string) {
 	answer, err := p.Inbound(ctx, t.protocol, t.to)
 	from := "from outside"
-	if errors.Is(err, platform.ErrUnsupported) && t.protocol == platform.TCP {
-		answer, err = p.Connect(ctx, t.to)
-		from = "from this computer"
+	if walled := err == nil && answer == platform.Silent; walled || errors.Is(err, platform.ErrUnsupported) {
+		if walled && (t.shared || t.protocol == platform.UDP) {
+			return "", ""
+		}
+		if t.protocol == platform.TCP {
+			answer, err = p.Connect(ctx, t.to)
+			from = "from this computer"
+		}
 	}
 	if err != nil {
 		return detect.Unknown, fmt.Sprintf("%s port %d could not be tried %s: %v", t.protocol, t.to.Port(), from, err)
@@ -135,7 +186,7 @@ func knock(ctx context.Context, p platform.Prober, t target) (detect.Verdict, st
 	case platform.Refused:
 		return detect.Cleared, fmt.Sprintf("%s port %d refuses connections %s", t.protocol, t.to.Port(), from)
 	}
-	return detect.Cleared, fmt.Sprintf("%s port %d does not answer %s", t.protocol, t.to.Port(), from)
+	return detect.Unknown, fmt.Sprintf("%s port %d is silent %s, which a firewall could be", t.protocol, t.to.Port(), from)
 }
 
 // proved draws the conclusion from a look.
@@ -150,6 +201,10 @@ func (a *Agent) proved(id, look string, proofs []threat.Proof) {
 	platform.FaultPoint("verdict: before")
 	verdict, err := t.Prove(proofs, now)
 	a.trouble("threat "+id, err)
+	if verdict != detect.Unknown {
+		delete(a.gone, id)
+		delete(a.unknowns, id)
+	}
 	t.Looks = slices.DeleteFunc(slices.Clone(t.Looks), func(l threat.Look) bool { return l.Name == look })
 	detail := proofs[len(proofs)-1].Detail
 	for _, p := range proofs {
@@ -160,13 +215,14 @@ func (a *Agent) proved(id, look string, proofs []threat.Proof) {
 	a.note("verdict", id, "", fmt.Sprintf("%s (%s): %s", verdict, look, detail))
 	switch {
 	case verdict == detect.Unknown:
-		a.retry[id] = now.Add(unknownRetry)
+		a.retry[id] = now.Add(min(unknownRetry<<min(a.unknowns[id], 10), unknownPause))
+		a.unknowns[id]++
 		if before == threat.Resolved {
 			t.Looks = append(t.Looks, threat.Look{Name: look, Due: a.retry[id]})
 		}
-	case verdict == detect.Cleared && before != threat.Resolved:
+	case t.Stage == threat.Resolved && before != threat.Resolved:
 		t.Looks = a.looksAhead(now)
-		a.note("stage", id, "", "resolved: proved gone")
+		a.note("stage", id, "", "resolved: "+resolvedBy(*t))
 	case verdict == detect.Persists && before != threat.Resolved && t.Stage != before:
 		a.retry[id] = now.Add(retryAfter << t.Attempts)
 		a.note("stage", id, "", fmt.Sprintf("%s again: attempt %d did not remove it", t.Stage, t.Attempts))
@@ -176,6 +232,20 @@ func (a *Agent) proved(id, look string, proofs []threat.Proof) {
 		a.look("a resolved threat is back")
 	}
 	a.touch(t)
+}
+
+// resolvedBy says why a resolved threat is no threat any more.
+func resolvedBy(t threat.Threat) string {
+	for i := len(t.Proofs) - 1; i >= 0; i-- {
+		switch p := t.Proofs[i]; {
+		case p.Verdict != detect.Cleared:
+		case p.How == "policy":
+			return "policy does not call it a threat any more"
+		default:
+			return "it is proved gone"
+		}
+	}
+	return "it is proved gone"
 }
 
 // looksAhead are the looks that follow once a threat is resolved.
@@ -195,27 +265,36 @@ func (a *Agent) looksAhead(now time.Time) []threat.Look {
 // are.
 func (a *Agent) proveIsolation() {
 	host, iso := a.cfg.Host, a.state.Restrictions.Isolation
-	if iso == nil {
+	if iso == nil || a.provingIsolation {
 		return
 	}
-	copyOf := *iso
+	a.provingIsolation = true
+	copyOf, since := *iso, a.state.Isolated.Since
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, proveDeadline)
 		defer cancel()
 		proved, detail := isolated(ctx, host, copyOf)
-		return func(context.Context) {
-			a.isolationAt = a.cfg.Now()
-			if a.state.Restrictions.Isolation == nil {
-				return
-			}
-			p := &a.state.Isolated
-			if p.Proved != proved || p.Detail != detail {
-				a.note("verdict", "", "isolate-host", detail)
-				p.At, p.Proved, p.Detail = a.cfg.Now(), proved, detail
-				a.keepState()
-			}
-		}
+		return func(context.Context) { a.isolationProved(since, proved, detail) }
 	})
+}
+
+// isolationProved takes up a proof of the isolation that began at since.
+func (a *Agent) isolationProved(since time.Time, proved bool, detail string) {
+	a.provingIsolation = false
+	p := &a.state.Isolated
+	switch {
+	case a.state.Restrictions.Isolation == nil:
+		return
+	case !p.Since.Equal(since):
+		a.proveIsolation()
+		return
+	}
+	a.isolationAt = a.cfg.Now()
+	if p.Proved != proved || p.Detail != detail {
+		a.note("verdict", "", "isolate-host", detail)
+		p.At, p.Proved, p.Detail = a.cfg.Now(), proved, detail
+		a.keepState()
+	}
 }
 
 // unusedPort is a port on which nothing is expected to listen: a host that is
@@ -227,16 +306,8 @@ const unusedPort = 1
 // its time to be believed.
 func isolated(ctx context.Context, h *platform.Host, iso platform.Isolation) (bool, string) {
 	tries := []func() string{
-		func() string {
-			got, err := h.Prober.Inbound(ctx, platform.TCP, netip.AddrPortFrom(netip.IPv4Unspecified(), unusedPort))
-			switch {
-			case err != nil:
-				return "isolation is in force, but could not be tried from outside: " + err.Error()
-			case got != platform.Silent:
-				return "isolation FAILED: this computer still answers from outside"
-			}
-			return ""
-		},
+		func() string { return getsIn(ctx, h, netip.IPv4Unspecified()) },
+		func() string { return getsIn(ctx, h, netip.IPv6Unspecified()) },
 		func() string { return getsOut(ctx, h, false) },
 		func() string { return getsOut(ctx, h, true) },
 	}
@@ -265,11 +336,25 @@ func isolated(ctx context.Context, h *platform.Host, iso platform.Isolation) (bo
 	return true, "proved: nothing gets in or out but what is kept"
 }
 
+// getsIn says what is wrong with an isolation that should let nothing in. A host
+// need not have IPv6.
+func getsIn(ctx context.Context, h *platform.Host, to netip.Addr) string {
+	got, err := h.Prober.Inbound(ctx, platform.TCP, netip.AddrPortFrom(to, unusedPort))
+	switch {
+	case errors.Is(err, platform.ErrUnsupported) && to.Is6():
+	case err != nil:
+		return "isolation is in force, but could not be tried from outside: " + err.Error()
+	case got != platform.Silent:
+		return "isolation FAILED: this computer still answers from outside"
+	}
+	return ""
+}
+
 // getsOut says what is wrong with an isolation that should let nothing out.
 func getsOut(ctx context.Context, h *platform.Host, v6 bool) string {
 	got, err := h.Prober.Outbound(ctx, v6)
 	switch {
-	case errors.Is(err, platform.ErrUnsupported):
+	case errors.Is(err, platform.ErrUnsupported) && v6:
 	case err != nil:
 		return "isolation is in force, but could not be tried from inside: " + err.Error()
 	case got == platform.Answered:

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,11 +36,19 @@ func (a *Agent) note(kind, id, action, text string) { a.noteBy("agent", kind, id
 
 // noteBy adds a line to the history.
 func (a *Agent) noteBy(by, kind, id, action, text string) {
+	if len(a.batch.Entries) >= maxPending {
+		a.batch.Entries = slices.Delete(a.batch.Entries, 0, maxPending/2)
+		a.lost += maxPending / 2
+	}
 	a.batch.Entries = append(a.batch.Entries, journal.Entry{
 		At: a.cfg.Now(), Kind: kind, Threat: id, Action: action, By: by, Text: text,
 	})
 	a.cfg.Log.Info(kind, zap.String("threat", id), zap.String("action", action), zap.String("by", by), zap.String("text", text))
 }
+
+// maxPending is how many lines of the history wait in memory for a journal that
+// cannot be written; then the older half of them is given up.
+const maxPending = 1000
 
 // keepState marks the agent's state for the next record.
 func (a *Agent) keepState() { a.batch.State = &a.state }
@@ -53,15 +63,24 @@ func (a *Agent) record(now time.Time) {
 		}
 	}
 	b.Threats = a.differing(b.Threats)
+	if a.lost > 0 {
+		b.Entries = append(slices.Clone(b.Entries), journal.Entry{
+			At: now, Kind: "agent", By: "agent",
+			Text: fmt.Sprintf("%d lines of the history are missing: the journal could not be written", a.lost),
+		})
+	}
 	if len(b.Threats) == 0 && len(b.Entries) == 0 && b.State == nil && len(b.Finished) == 0 && len(b.Undone) == 0 {
 		a.batch = journal.Batch{}
 		return
 	}
 	err := a.cfg.Journal.Record(b)
-	a.trouble("journal", err)
+	a.trouble(troubleJournal, err)
 	if err != nil {
+		a.recordAt = now.Add(applyRetry)
 		return
 	}
+	a.lines += uint64(len(b.Entries))
+	a.lost, a.recordAt = 0, time.Time{}
 	for _, t := range b.Threats {
 		a.recorded[t.ID] = digest(t)
 	}
@@ -83,6 +102,11 @@ func (a *Agent) prune(now time.Time) error {
 	}
 	a.threats = slices.DeleteFunc(a.threats, func(t threat.Threat) bool {
 		return t.Stage == threat.Resolved && !slices.ContainsFunc(kept.Threats, func(k threat.Threat) bool { return k.ID == t.ID })
+	})
+	maps.DeleteFunc(a.recorded, func(id string, _ [32]byte) bool { return a.find(id) == nil })
+	maps.DeleteFunc(a.retry, func(id string, _ time.Time) bool { return a.find(id) == nil })
+	maps.DeleteFunc(a.intents, func(seq uint64, i journal.Intent) bool {
+		return !i.Open && !slices.ContainsFunc(kept.Intents, func(k journal.Intent) bool { return k.Seq == seq })
 	})
 	return nil
 }
@@ -109,6 +133,10 @@ func (a *Agent) trouble(about string, err error) {
 	}
 	if !had {
 		a.cfg.Log.Warn("trouble", zap.String("about", about), zap.Error(err))
+		if about == troubleJournal {
+			// A line that waits for the journal, or nothing would ever try it again.
+			a.note("agent", "", "", "the journal could not be written for a time: nothing was remediated then")
+		}
 	}
 	a.troubles[about] = err.Error()
 }

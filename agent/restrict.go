@@ -24,22 +24,29 @@ const applyRetry = 15 * time.Second
 // only when the operating system says so.
 func (a *Agent) restrict(ctx context.Context, now time.Time) {
 	want, claims := policy.Derive(a.policy, a.threats, a.facts(now))
-	if a.policyUnknown {
-		want = a.state.Restrictions
-	}
-	if !a.applied || !want.Equal(a.state.Restrictions) {
-		if now.Before(a.applyAt) {
-			return
-		}
-		if err := a.apply(ctx, want); err != nil {
-			a.trouble("firewall", err)
+	want.Blocked = append(want.Blocked, a.leftover...)
+	if (!a.applied || !want.Equal(a.state.Restrictions)) && !now.Before(a.applyAt) {
+		err := a.apply(ctx, want)
+		a.trouble(troubleFirewall, err)
+		if a.applied = err == nil; !a.applied {
 			a.applyAt = now.Add(applyRetry)
-			a.applied = false
-			return
+			a.readBack(ctx)
 		}
-		a.trouble("firewall", nil)
 	}
 	a.claim(claims, now)
+}
+
+// readBack finds out what is in force after it could not be changed. If that
+// cannot be read either, it is taken for what it was.
+func (a *Agent) readBack(ctx context.Context) {
+	got, err := a.cfg.Host.Firewall.InForce(ctx)
+	if err != nil || got.Equal(a.state.Restrictions) {
+		return
+	}
+	before := a.state.Restrictions
+	a.state.Restrictions = got
+	a.keepState()
+	a.isolationChanged(before.Isolation, got.Isolation)
 }
 
 // apply puts want in force and reads it back.
@@ -96,11 +103,14 @@ func (a *Agent) noteForeignChange(s platform.Snapshot) {
 func (a *Agent) claim(claims []policy.Claim, now time.Time) {
 	inForce := map[string][]string{}
 	for _, c := range claims {
-		inForce[c.Threat] = append(inForce[c.Threat], c.Action.Name)
+		if c.Holds(a.state.Restrictions) {
+			inForce[c.Threat] = append(inForce[c.Threat], c.Action.Name)
+		}
 	}
 	for i := range a.threats {
 		t := &a.threats[i]
-		has := inForce[t.ID]
+		has := append(inForce[t.ID], a.stuck(*t, inForce[t.ID])...)
+		a.tellStage(t, len(has) > 0)
 		if slices.Equal(has, t.InForce) {
 			continue
 		}
@@ -116,14 +126,39 @@ func (a *Agent) claim(claims []policy.Claim, now time.Time) {
 			}
 		}
 		t.InForce = has
-		switch {
-		case len(has) > 0 && t.Stage == threat.Identified:
-			_ = t.Move(threat.Mitigated)
-		case len(has) == 0 && t.Stage == threat.Mitigated:
-			_ = t.Move(threat.Identified)
-		}
 		a.touch(t)
 	}
+}
+
+// tellStage moves a threat to where it is by what is in force for it.
+func (a *Agent) tellStage(t *threat.Threat, mitigated bool) {
+	to := t.Stage
+	switch {
+	case mitigated && t.Stage == threat.Identified:
+		to = threat.Mitigated
+	case !mitigated && t.Stage == threat.Mitigated:
+		to = threat.Identified
+	}
+	if to != t.Stage && t.Move(to) == nil {
+		a.touch(t)
+	}
+}
+
+// stuck are the mitigations of t, beside those in has, that could not be lifted
+// yet.
+func (a *Agent) stuck(t threat.Threat, has []string) []string {
+	var out []string
+	for _, name := range t.InForce {
+		action := actions.ByName(name)
+		if a.applied || slices.Contains(has, name) || action == nil || action.Restrict == nil {
+			continue
+		}
+		c := policy.Claim{Wants: action.Restrict(t.Subject, a.terms)}
+		if c.Holds(a.state.Restrictions) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func (a *Agent) mitigated(t *threat.Threat, name string, claims []policy.Claim, now time.Time) {
@@ -133,7 +168,7 @@ func (a *Agent) mitigated(t *threat.Threat, name string, claims []policy.Claim, 
 			because = c.Because
 		}
 	}
-	t.Actions = append(slices.Clone(t.Actions), threat.Act{
+	t.Did(threat.Act{
 		Name: name, Kind: string(actions.Mitigation), At: now, By: "policy", Result: "done",
 		Detail: because, Undoable: true,
 	})
@@ -147,7 +182,7 @@ func (a *Agent) mitigated(t *threat.Threat, name string, claims []policy.Claim, 
 func lifted(name string, t *threat.Threat) string {
 	switch t.Stage {
 	case threat.Resolved:
-		return name + " lifted: the threat is proved gone"
+		return name + " lifted: the threat is resolved"
 	case threat.Excepted:
 		return name + " lifted: the threat is left open on purpose"
 	}

@@ -28,19 +28,47 @@ const PolicyFile = "policy.yaml"
 // begun.
 func (a *Agent) start(ctx context.Context) {
 	a.note("agent", "", "", "Firebreak "+a.cfg.Version+" started")
-	a.loadPolicy(ctx)
+	a.loadPolicy()
+	if a.cfg.Journal.Aside() != "" {
+		a.takeOver(ctx)
+	}
 	a.resume()
-	a.look("the agent started")
+	if !a.looking {
+		a.look("the agent started")
+	}
 	if a.state.Restrictions.Isolation != nil {
 		a.proveIsolation()
 	}
+}
+
+// takeOver keeps what is in force when the journal was damaged, and may have
+// lost what it is in force for: blocks until the first look has found the reason
+// again, an isolation for as long as policy lets one last.
+func (a *Agent) takeOver(ctx context.Context) {
+	got, err := a.cfg.Host.Firewall.InForce(ctx)
+	if err != nil {
+		a.trouble(troubleFirewall, fmt.Errorf("read what is in force: %w", err))
+		return
+	}
+	now := a.cfg.Now()
+	want, _ := policy.Derive(a.policy, a.threats, a.facts(now))
+	a.leftover = got.Blocked
+	a.state.Restrictions = got
+	if got.Isolation != nil && want.Isolation == nil && a.state.IsolationHoldOff == nil {
+		a.state.Isolation = &journal.Isolation{
+			Reason: "this computer was isolated when the journal was damaged", By: "agent",
+			Since: now, Until: now.Add(a.longestIsolation()),
+		}
+		a.state.Isolated = journal.IsolationProof{Since: now, Detail: "not proved yet"}
+	}
+	a.keepState()
 }
 
 func (a *Agent) stop() error {
 	a.note("agent", "", "", "Firebreak stopped; what is in force stays in force")
 	a.record(a.cfg.Now())
 	for _, w := range a.waiters {
-		w.reply <- result{err: errors.New("the agent stopped")}
+		w.reply <- result{err: errStopped}
 	}
 	return nil
 }
@@ -80,9 +108,12 @@ func (a *Agent) resume() {
 			a.act(t.ID, []policy.Step{step}, order, i.Seq)
 			continue
 		}
+		if u := a.undoAll(t.ID, []journal.Intent{i}, "agent"); u.err != nil {
+			a.trouble(troubleJournal, u.err)
+			continue // it stays open: the next start deals with it
+		}
 		a.note("agent", t.ID, i.Action, "was cut short when the agent ended and is not wanted any more; it is undone")
 		a.finish(i.Seq)
-		a.undoAll(t.ID, []journal.Intent{i}, "agent")
 	}
 }
 
@@ -108,14 +139,16 @@ func (a *Agent) adopt(t *threat.Threat, i journal.Intent) {
 	if slices.ContainsFunc(t.Actions, func(x threat.Act) bool { return x.Seq == i.Seq }) {
 		return
 	}
-	t.Actions = append(slices.Clone(t.Actions), threat.Act{
+	t.Did(threat.Act{
 		Seq: i.Seq, Name: i.Action, Kind: i.Kind, At: i.At, By: i.By, Result: "pending", Detail: strings.Join(i.Steps, "; "),
 	})
 	a.touch(t)
 }
 
 func (a *Agent) wanted(t threat.Threat, action string) (policy.Step, bool) {
-	plan := policy.Decide(a.policy, []threat.Threat{t}, a.facts(a.cfg.Now()))
+	facts := a.facts(a.cfg.Now())
+	facts.Disruptive = nil // it was counted when it began
+	plan := policy.Decide(a.policy, []threat.Threat{t}, facts)
 	for _, s := range plan.Carried() {
 		if s.Action.Name == action {
 			return s, true
@@ -125,7 +158,7 @@ func (a *Agent) wanted(t threat.Threat, action string) (policy.Step, bool) {
 }
 
 // loadPolicy reads the policy file. A bad file never replaces a good one.
-func (a *Agent) loadPolicy(ctx context.Context) {
+func (a *Agent) loadPolicy() {
 	path := filepath.Join(a.cfg.PolicyDir, PolicyFile)
 	data, err := os.ReadFile(path)
 	if err == nil {
@@ -134,29 +167,30 @@ func (a *Agent) loadPolicy(ctx context.Context) {
 		}
 		var p configs.Policy
 		if p, err = configs.ParsePolicy(data, PolicyFile); err == nil {
-			a.adoptPolicy(ctx, p, path, data)
+			a.adoptPolicy(p, path, data)
 			return
 		}
 	}
-	a.keepPolicy(ctx, path, err)
+	a.keepPolicy(path, err)
 }
 
-func (a *Agent) adoptPolicy(ctx context.Context, p configs.Policy, path string, data []byte) {
-	a.policy, a.policyUnknown = p, false
+func (a *Agent) adoptPolicy(p configs.Policy, path string, data []byte) {
+	a.policy = p
+	a.generation++
 	a.loaded = policyStatus(p, path)
 	a.loaded.Text = string(data)
 	a.state.Policy = data
 	a.keepState()
 	sum := sha256.Sum256(data)
 	a.note("policy", "", "", fmt.Sprintf("policy %s is in force, mode %s (%s, sha256 %s)", a.loaded.Version, p.Mode, path, hex.EncodeToString(sum[:8])))
-	a.newTerms(ctx)
+	a.newTerms()
 	a.look("the policy changed")
 }
 
 // keepPolicy keeps what is in force when the file cannot be used: the last good
 // policy, also over a restart; and the embedded default where there never was
 // one.
-func (a *Agent) keepPolicy(ctx context.Context, path string, why error) {
+func (a *Agent) keepPolicy(path string, why error) {
 	missing := errors.Is(why, fs.ErrNotExist)
 	if a.loaded.Version == "" {
 		a.policy, a.loaded = a.builtin, policyStatus(a.builtin, "built-in default")
@@ -165,7 +199,7 @@ func (a *Agent) keepPolicy(ctx context.Context, path string, why error) {
 			a.policy, a.loaded = kept, policyStatus(kept, "last good copy of "+path)
 			a.loaded.Text = string(a.state.Policy)
 		}
-		a.newTerms(ctx)
+		a.newTerms()
 	}
 	text := why.Error()
 	if missing {

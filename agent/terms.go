@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -21,29 +22,53 @@ import (
 // be too late.
 const resolveDeadline = 2 * time.Second
 
-// newTerms works out what policy says about how actions are done. Names are
-// looked up in the worker; until they are known, the addresses that are known
-// already stay kept.
-func (a *Agent) newTerms(context.Context) {
+// newTerms works out what policy says about how actions are done.
+func (a *Agent) newTerms() {
 	p := a.policy
 	a.terms.Contact = contact(p.Contact)
 	a.terms.Protected, a.terms.Allowed = policy.Protect(p, a.snapshot), policy.Allowed(p)
-	kept, names := keep(p.Isolation.Keep)
-	a.terms.Isolation = kept
+	a.keepKnown()
 	a.terms.Isolation.Resolvers = a.resolvers(p)
-	a.terms.Isolation.Lease = 0
 	a.applied = false
+	a.resolveNames()
+}
+
+// keepKnown keeps what policy names by address, and what it names by name as far
+// as an address is known: a name that was looked up once stays known, or a
+// change of policy on an isolated host would cut off whom it cannot look up.
+func (a *Agent) keepKnown() {
+	iso, names := keep(a.policy.Isolation.Keep)
+	for _, k := range names {
+		for _, addr := range a.state.Addresses[k.Name] {
+			iso.Keep = append(iso.Keep, peer(k, netip.PrefixFrom(addr, addr.BitLen())))
+		}
+	}
+	iso.Resolvers = a.terms.Isolation.Resolvers
+	a.terms.Isolation = iso
+}
+
+// resolveNames looks up in the worker the names that policy keeps.
+func (a *Agent) resolveNames() {
+	_, names := keep(a.policy.Isolation.Keep)
+	a.trouble(troubleKeep, nil)
 	if len(names) == 0 {
-		a.trouble("keep", nil)
 		return
 	}
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
-		peers, err := lookUp(ctx, names)
+		found, err := lookUp(ctx, names)
 		return func(context.Context) {
-			a.trouble("keep", err)
-			if a.policy.Revision == p.Revision && a.policy.Name == p.Name {
-				a.terms.Isolation.Keep = append(append([]platform.Peer(nil), kept.Keep...), peers...)
+			a.trouble(troubleKeep, err)
+			known := map[string][]netip.Addr{}
+			for _, k := range names {
+				if known[k.Name] = found[k.Name]; known[k.Name] == nil {
+					known[k.Name] = a.state.Addresses[k.Name]
+				}
 			}
+			if !maps.EqualFunc(known, a.state.Addresses, slices.Equal[[]netip.Addr]) {
+				a.state.Addresses = known
+				a.keepState()
+			}
+			a.keepKnown()
 		}
 	})
 }
@@ -91,11 +116,11 @@ func peer(k configs.Keep, network netip.Prefix) platform.Peer {
 	return platform.Peer{Network: network, Protocol: platform.Protocol(k.Protocol), Port: k.Port, Inbound: k.Inbound}
 }
 
-// lookUp resolves the names, all within the deadline.
-func lookUp(ctx context.Context, names []configs.Keep) ([]platform.Peer, error) {
+// lookUp returns the addresses of the names, all within the deadline.
+func lookUp(ctx context.Context, names []configs.Keep) (map[string][]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, resolveDeadline)
 	defer cancel()
-	var peers []platform.Peer
+	found := map[string][]netip.Addr{}
 	var missing []string
 	for _, k := range names {
 		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", k.Name)
@@ -103,15 +128,16 @@ func lookUp(ctx context.Context, names []configs.Keep) ([]platform.Peer, error) 
 			missing = append(missing, k.Name)
 			continue
 		}
-		for _, addr := range addrs {
-			addr = addr.Unmap()
-			peers = append(peers, peer(k, netip.PrefixFrom(addr, addr.BitLen())))
+		for i := range addrs {
+			addrs[i] = addrs[i].Unmap()
 		}
+		slices.SortFunc(addrs, netip.Addr.Compare)
+		found[k.Name] = slices.Compact(addrs)
 	}
 	if len(missing) > 0 {
-		return peers, fmt.Errorf("no address is known for %s: an isolated host could not reach it", strings.Join(missing, ", "))
+		return found, fmt.Errorf("no address is known for %s: an isolated host could not reach it", strings.Join(missing, ", "))
 	}
-	return peers, nil
+	return found, nil
 }
 
 // termsFor are the terms for one threat: the deadline of flagged work is that

@@ -48,6 +48,7 @@ func (a *Agent) undoAll(id string, acts []journal.Intent, by string) *undone {
 			u.err = err
 			break
 		}
+		a.lines++
 		i.Seq = seq
 		a.intents[seq] = i
 		begun = append(begun, i)
@@ -120,11 +121,6 @@ func (a *Agent) tookBack(id string, begun []journal.Intent, results []error) {
 }
 
 func (a *Agent) markUndone(seq uint64) {
-	i, ok := a.intents[seq]
-	if !ok {
-		return
-	}
-	i.Undone, i.Open = true, false
-	a.intents[seq] = i
+	delete(a.intents, seq)
 	a.batch.Undone = append(a.batch.Undone, seq)
 }

@@ -18,12 +18,13 @@ type view struct {
 	status  Status
 	threats []threat.Threat
 	policy  configs.Policy
+	lines   uint64        // of the history, written so far
 	next    chan struct{} // closed when a newer view is there
 }
 
 // publish shows the state after a turn, if it is another one.
 func (a *Agent) publish() {
-	v := &view{policy: a.policy, threats: slices.Clone(a.threats), next: make(chan struct{})}
+	v := &view{policy: a.policy, lines: a.lines, threats: slices.Clone(a.threats), next: make(chan struct{})}
 	for i := range v.threats {
 		t := &v.threats[i]
 		t.Next = a.nextFor(*t)
@@ -42,8 +43,11 @@ func (a *Agent) publish() {
 	}
 }
 
-// same tells whether two views show a person the same.
+// same tells whether two views show a person the same, history included.
 func same(a, b *view) bool {
+	if a.lines != b.lines {
+		return false
+	}
 	x, errX := json.Marshal([]any{a.status, a.threats})
 	y, errY := json.Marshal([]any{b.status, b.threats})
 	return errX == nil && errY == nil && string(x) == string(y)
@@ -140,7 +144,7 @@ func (a *Agent) nextOf(s Status) string {
 func (a *Agent) nextFor(t threat.Threat) string {
 	switch t.Stage {
 	case threat.Resolved:
-		return "nothing: it is proved gone"
+		return "nothing: " + resolvedBy(t)
 	case threat.Excepted:
 		if e := t.Exception; e != nil {
 			return fmt.Sprintf("nothing until %s: %s decided to leave it open", e.Until.Format("2 January 2006"), e.Owner)

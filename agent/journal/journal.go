@@ -5,6 +5,7 @@ package journal
 import (
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/agent/threat"
@@ -63,6 +64,9 @@ type State struct {
 	// Restrictions is the last state that was put in force: what a start without
 	// a readable policy keeps in force.
 	Restrictions platform.Restrictions `json:"restrictions"`
+	// Addresses are those of the names that stay reachable in isolation, as last
+	// looked up: an isolated host may not be able to look them up again.
+	Addresses map[string][]netip.Addr `json:"addresses,omitempty"`
 	// Proved says when isolation was last proved, and how that went.
 	Isolated IsolationProof `json:"isolated"`
 }

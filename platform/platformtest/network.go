@@ -135,12 +135,21 @@ func (p prober) Outbound(context.Context, bool) (platform.Answer, error) {
 	return platform.Answered, nil
 }
 
-// Connect reaches every peer, but only those that are kept while isolated.
+// Connect reaches every peer, but only those that are kept while isolated. An
+// unspecified address is the machine itself, where no restriction is in the way.
 func (p prober) Connect(_ context.Context, to netip.AddrPort) (platform.Answer, error) {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	if err := p.m.called("Prober.Connect", nil); err != nil {
 		return "", err
+	}
+	if to.Addr().IsUnspecified() {
+		for _, l := range p.m.listeners() {
+			if l.Protocol == platform.TCP && l.Port == to.Port() {
+				return platform.Answered, nil
+			}
+		}
+		return platform.Refused, nil
 	}
 	if iso := p.m.inForce.Isolation; iso != nil && !slices.ContainsFunc(iso.Keep, func(k platform.Peer) bool {
 		return !k.Inbound && k.Network.Contains(to.Addr()) && (k.Port == 0 || k.Port == to.Port())

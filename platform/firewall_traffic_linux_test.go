@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// Addresses of the two ends of a world's wire.
+// Addresses of the two ends of a world's wire. The zone is a number because Go
+// remembers the names of interfaces for a minute, whatever the namespace.
 const (
-	host4, host6, hostLocal = "192.0.2.1", "2001:db8::1", "fe80::1%eth0"
+	host4, host6, hostLocal = "192.0.2.1", "2001:db8::1", "fe80::1%78"
 	far4, far6              = "192.0.2.2", "2001:db8::2"
 )
 
@@ -200,7 +201,8 @@ func TestIsolation(t *testing.T) {
 		f := newFirewall()
 		apply(t, f, Restrictions{Isolation: &Isolation{
 			Keep: []Peer{
-				{Network: prefix(far4 + "/32"), Protocol: TCP, Port: 443}, {Network: prefix("2001:db8::/64"), Protocol: TCP, Port: 443},
+				{Network: prefix(far4 + "/32"), Protocol: TCP, Port: 443},
+				{Network: prefix("2001:db8::/64"), Protocol: TCP, Port: 443},
 				{Network: prefix("192.0.2.0/24"), Protocol: TCP, Port: 22, Inbound: true},
 			},
 			Resolvers: []netip.Addr{netip.MustParseAddr(far4)}, DHCP: true,
@@ -239,7 +241,8 @@ func TestIsolationKnowsDirections(t *testing.T) {
 		f := newFirewall()
 		isolation := Isolation{
 			Keep: []Peer{
-				{Network: prefix(far4 + "/32"), Port: 443}, {Network: prefix(far6 + "/128")},
+				{Network: prefix(far4 + "/32"), Port: 443},
+				{Network: prefix(far6 + "/128")},
 				{Network: prefix("192.0.2.0/24"), Port: 99, Inbound: true},
 			},
 			Resolvers: []netip.Addr{netip.MustParseAddr(far4)},

@@ -67,7 +67,7 @@ func inWorld(t *testing.T, test func(t *testing.T, w world)) {
 		shell(t, "ip netns add "+w.outside)
 		defer exec.Command("ip", "netns", "del", w.outside).Run()
 		// Two ends of one index would be up for IPv6 only after a second.
-		shell(t, `ip link add eth0 index 77 type veth peer name eth0 netns `+w.outside+`
+		shell(t, `ip link add eth0 index 77 type veth peer name eth0 index 78 netns `+w.outside+`
 			ip addr add 192.0.2.1/24 dev eth0; ip -6 addr add 2001:db8::1/64 dev eth0 nodad; ip -6 addr add fe80::1/64 dev eth0 nodad
 			ip link set eth0 up
 			ip -n `+w.outside+` addr add 192.0.2.2/24 dev eth0; ip -n `+w.outside+` -6 addr add 2001:db8::2/64 dev eth0 nodad; ip -n `+w.outside+` -6 addr add fe80::2/64 dev eth0 nodad

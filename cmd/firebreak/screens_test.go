@@ -272,7 +272,8 @@ func TestCheckScreen(t *testing.T) {
 	c.Gaps = []localapi.Gap{{Part: "owners", Partial: true, Reason: ptr("owners of 6 ports are not visible: repeat with sudo")}}
 	c.Allowed = []localapi.Allowed{{Subject: localapi.Subject{Port: low.Subject.Port}, Summary: ptr("SSH (port 22) answers any network"), Because: ptr("allow rule in line 12")}}
 	c.Plan = []localapi.Step{
-		{Threat: "T-9MPX", Action: "block-port", WaitsFor: ptr("approval")}, {Threat: "T-9MPX", Action: "close-port", WaitsFor: ptr("approval")},
+		{Threat: "T-9MPX", Action: "block-port", WaitsFor: ptr("approval")},
+		{Threat: "T-9MPX", Action: "close-port", WaitsFor: ptr("approval")},
 		{Threat: "T-2222", Action: "flag-os-upgrade"},
 	}
 	golden(t, "check", "a newcomer's laptop", func(p *page) { checkScreen(p, c, checkOptions{}, evening) })

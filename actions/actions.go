@@ -87,6 +87,9 @@ type Preview struct {
 	Costs []string // what the user loses by it: "file shares of this computer stop"
 	// Inverse is the state before, as Undo needs it; null if nothing is undone.
 	Inverse json.RawMessage
+	// Final says that Undo can put nothing back: the inverse is for people to
+	// read, such as the command line of a program that was ended.
+	Final bool
 	// Refused says why it must not be done here; "" if it may. A refused
 	// remediation leaves its threat mitigated, and a person is asked.
 	Refused string

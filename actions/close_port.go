@@ -52,7 +52,7 @@ func previewClosePort(ctx context.Context, h *platform.Host, o Order) (Preview, 
 		port: port, agent: seen.Agent, terms: o.Terms, others: others,
 		units: slices.Concat(c.Units, c.Dependents), processes: c.Processes,
 	}
-	return Preview{Steps: c.steps(), Costs: c.costs(others), Inverse: inverse, Refused: request.refusal()}, nil
+	return Preview{Steps: c.steps(), Costs: c.costs(others), Inverse: inverse, Final: len(c.Units) == 0, Refused: request.refusal()}, nil
 }
 
 // lookAgain returns the port with the sockets it has now: since it was found,

@@ -136,7 +136,7 @@ func (a *Agent) prepared(id string, steps []policy.Step, order actions.Order, p 
 	order.Inverse = p.preview.Inverse
 	intent := journal.Intent{
 		At: a.cfg.Now(), Threat: id, Action: step.Action.Name, Kind: string(step.Action.Kind), By: by(t),
-		Because: step.Because, Subject: order.Subject, Steps: p.preview.Steps, Inverse: order.Inverse, Open: true,
+		Because: step.Because, Subject: order.Subject, Steps: p.preview.Steps, Inverse: order.Inverse, Final: p.preview.Final, Open: true,
 	}
 	a.record(intent.At) // what led to it comes before it in the history
 	platform.FaultPoint("intent: before write")
@@ -213,7 +213,7 @@ func (a *Agent) act(id string, steps []policy.Step, order actions.Order, seq uin
 func (a *Agent) acted(id string, steps []policy.Step, seq uint64, result actions.Result, err error) {
 	t, step := a.find(id), steps[0]
 	platform.FaultPoint(step.Action.Name + ": before result")
-	undoable := len(a.intents[seq].Inverse) > 0
+	undoable := len(a.intents[seq].Inverse) > 0 && !a.intents[seq].Final
 	a.finish(seq)
 	if t == nil {
 		delete(a.busy, id)

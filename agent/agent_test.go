@@ -166,6 +166,9 @@ func TestApproval(t *testing.T) {
 	if b.listens(5900) {
 		t.Error("it still listens")
 	}
+	if acts := b.only(5900).Actions; acts[len(acts)-1].Undoable {
+		t.Error("a program that was ended is said to be undoable")
+	}
 }
 
 func TestTheThirdTimeIsAnsweredMoreStrongly(t *testing.T) {

@@ -25,6 +25,8 @@ type Intent struct {
 	Subject platform.Subject `json:"subject"`
 	Steps   []string         `json:"steps"`
 	Inverse json.RawMessage  `json:"inverse"` // the state before, as the action's Undo needs it
+	// Final says that undoing it puts nothing back.
+	Final bool `json:"final,omitempty"`
 	// Of is the intent that this one takes back, of kind undo; else 0.
 	Of uint64 `json:"of,omitempty"`
 	// Open is true until a result is recorded. An open intent at start-up is an

@@ -59,6 +59,21 @@ func (a *Agent) remediate(now time.Time) {
 	}
 }
 
+// waitNoMore takes threats out of a wait that the policy, as it is now, does not
+// ask for.
+func (a *Agent) waitNoMore() {
+	for i := range a.threats {
+		t := &a.threats[i]
+		if t.Stage != threat.Waiting || (t.WaitingFor != threat.ForApproval && t.WaitingFor != threat.ForWindow) {
+			continue
+		}
+		asked := slices.ContainsFunc(a.plan.Steps, func(s policy.Step) bool { return s.Threat == t.ID && s.Enforced && s.Wait != "" })
+		if !asked && t.Move(threat.Identified) == nil {
+			a.touch(t)
+		}
+	}
+}
+
 func (a *Agent) wait(t *threat.Threat, s policy.Step) {
 	if t.Stage == threat.Waiting && t.WaitingFor == s.Wait {
 		return

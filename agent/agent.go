@@ -111,6 +111,7 @@ type Agent struct {
 	lines            uint64              // written to the history in this run
 	lost             int                 // lines of the history that had to be dropped
 	recordAt         time.Time           // when writing the journal is tried again
+	damaged          bool                // the journal, while it was open
 	prunedAt         time.Time
 	started          time.Time
 }
@@ -233,6 +234,7 @@ func (a *Agent) turn(ctx context.Context) {
 	a.proveIfDue(now)
 	// Decide.
 	a.plan = policy.Decide(a.policy, a.threats, a.facts(now))
+	a.waitNoMore()
 	// Lessen.
 	a.restrict(ctx, now)
 	// Eliminate.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,6 +57,7 @@ func (a *Agent) keepState() { a.batch.State = &a.state }
 // record makes everything that was marked durable in one step. What cannot be
 // written stays marked: the next turn tries again.
 func (a *Agent) record(now time.Time) {
+	a.mend(now)
 	b := a.batch
 	for i := range b.Threats {
 		if t := a.find(b.Threats[i].ID); t != nil {
@@ -138,5 +140,6 @@ func (a *Agent) trouble(about string, err error) {
 			a.note("agent", "", "", "the journal could not be written for a time: nothing was remediated then")
 		}
 	}
+	a.damaged = a.damaged || errors.Is(err, journal.ErrDamaged)
 	a.troubles[about] = err.Error()
 }

@@ -314,8 +314,11 @@ func TestNowOf(t *testing.T) {
 		"CUT OFF, NOT FIXED":                                   with(func(x *localapi.Threat) { x.InForce = []string{"block-port", "isolate-host"} }),
 		"FIXED, NOT YET PROVED":                                with(func(x *localapi.Threat) { x.Stage = threat.Remediated }),
 		"GONE, proved":                                         with(func(x *localapi.Threat) { x.Stage = threat.Resolved }),
-		"LEFT OPEN by a person's decision":                     with(func(x *localapi.Threat) { x.Stage = threat.Excepted }),
-		"STILL OPEN: the fix works after a restart":            with(func(x *localapi.Threat) { x.Stage, x.WaitingFor = threat.Waiting, waitFor(threat.ForReboot) }),
+		"ALLOWED by policy now": with(func(x *localapi.Threat) {
+			x.Stage, x.Proofs = threat.Resolved, []localapi.Proof{{How: "policy", Verdict: "cleared"}}
+		}),
+		"LEFT OPEN by a person's decision":          with(func(x *localapi.Threat) { x.Stage = threat.Excepted }),
+		"STILL OPEN: the fix works after a restart": with(func(x *localapi.Threat) { x.Stage, x.WaitingFor = threat.Waiting, waitFor(threat.ForReboot) }),
 		"BLOCKED, NOT FIXED: the fix waits for approval": with(func(x *localapi.Threat) {
 			x.Stage, x.WaitingFor, x.InForce = threat.Waiting, waitFor(threat.ForApproval), []string{"block-port"}
 		}),

@@ -46,6 +46,9 @@ func nowOf(t localapi.Threat, mode configs.Mode) string {
 	state := lessened(t)
 	switch t.Stage {
 	case threat.Resolved:
+		if n := len(t.Proofs); n > 0 && t.Proofs[n-1].How == "policy" {
+			return "ALLOWED by policy now"
+		}
 		return "GONE, proved"
 	case threat.Remediated:
 		return "FIXED, NOT YET PROVED"

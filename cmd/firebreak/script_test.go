@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +35,7 @@ func TestScripts(t *testing.T) {
 			for _, common := range []string{"config", "state", "socket"} {
 				e.Setenv(strings.ToUpper(common), e.WorkDir+"/"+common)
 			}
-			return nil
+			return letOthersIn(e)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"answers": answers,
@@ -46,8 +48,31 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// exits runs a command and compares its exit code: exits 64 firebreak chek.
+// letOthersIn lets a user who is not root reach the program and the folder of a
+// script, for what runs as nobody.
+func letOthersIn(e *testscript.Env) error {
+	program, err := exec.LookPath("firebreak")
+	if err != nil {
+		return err
+	}
+	for _, dir := range []string{filepath.Dir(filepath.Dir(program)), filepath.Dir(program), filepath.Dir(e.WorkDir), e.WorkDir} {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exits runs a command and compares its exit code: exits 64 firebreak chek. With
+// the word nobody before the command it runs as a user who is not root.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) > 1 && args[1] == "nobody" {
+		as := []string{args[0]}
+		if privileged() {
+			as = append(as, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
+		}
+		args = append(as, args[2:]...)
+	}
 	err := ts.Exec(args[1], args[2:]...)
 	got := "0"
 	if err != nil {

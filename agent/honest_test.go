@@ -152,7 +152,15 @@ func TestTheSecondIsolationWaitsForItsOwnProof(t *testing.T) {
 	b.order(Order{Verb: Isolate, Reason: "one"})
 	b.order(Order{Verb: Release})
 	b.pass(time.Hour)
-	if r := b.order(Order{Verb: Isolate, Reason: "two"}); !r.Done || !strings.Contains(r.Text, "proved") {
+	answer := make(chan result, 1)
+	b.a.order(t.Context(), request{Order: Order{Verb: Isolate, Reason: "two"}, reply: answer})
+	b.a.turn(t.Context())
+	b.a.turn(t.Context()) // before the proof is there
+	if len(answer) != 0 {
+		t.Fatalf("answered without a proof: %+v", <-answer)
+	}
+	b.settle()
+	if r := <-answer; !r.Done || !strings.Contains(r.Text, "proved") {
 		t.Errorf("%+v", r)
 	}
 }

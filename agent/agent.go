@@ -228,7 +228,7 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) turn(ctx context.Context) {
 	now := a.cfg.Now()
 	// What has come to its end.
-	a.expire(ctx, now)
+	a.expire(now)
 	// Look, or look again.
 	a.lookIfDue(now)
 	a.proveIfDue(now)

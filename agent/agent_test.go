@@ -513,3 +513,21 @@ func TestAFullDiskIsOverWhenThereIsSpaceAgain(t *testing.T) {
 	b.pass(time.Minute)
 	b.want(445, threat.Resolved, "")
 }
+
+func TestAnExceptionIsForOneProgram(t *testing.T) {
+	b := newBench(t, enforcing)
+	const exe = "/usr/bin/x11vnc"
+	b.m.AddFile(exe, []byte("the program that was meant"))
+	pid := b.m.AddProcess(exe, tcp("0.0.0.0:5900"))
+	b.look()
+	b.order(Order{Verb: Except, Threat: b.only(5900).ID, Reason: "helpdesk uses it", Until: b.m.Now().Add(24 * time.Hour)})
+	b.m.Kill(pid)
+	pid = b.m.AddProcess(exe, tcp("0.0.0.0:5900"))
+	b.look()
+	b.want(5900, threat.Excepted, "")
+	b.m.Kill(pid)
+	b.m.AddFile(exe, []byte("another one"))
+	b.m.AddProcess(exe, tcp("0.0.0.0:5900"))
+	b.look()
+	b.want(5900, threat.Waiting, threat.ForApproval)
+}

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -55,7 +54,7 @@ func (a *Agent) longestIsolation() time.Duration {
 
 // expire ends what has come to its end: pauses, exceptions, hold-offs, and an
 // isolation that has lasted for as long as policy lets it.
-func (a *Agent) expire(ctx context.Context, now time.Time) {
+func (a *Agent) expire(now time.Time) {
 	if p := a.state.Pause; p != nil && threat.Over(p.Until, now) {
 		a.state.Pause = nil
 		a.keepState()
@@ -66,14 +65,19 @@ func (a *Agent) expire(ctx context.Context, now time.Time) {
 	}
 	a.endIsolation(now)
 	for i := range a.threats {
-		t := &a.threats[i]
-		ended, err := t.Expire(now, a.executable(ctx, *t))
-		a.trouble("threat "+t.ID, err)
-		if ended != "" {
-			a.note("stage", t.ID, "", ended)
-			a.touch(t)
-			a.look("an exception ended")
-		}
+		a.expireOne(&a.threats[i], now, "")
+	}
+}
+
+// expireOne ends the exception and the hold-off of a threat, if it is time. exe is
+// the hash of the executable that runs now; "" if there is nothing to compare.
+func (a *Agent) expireOne(t *threat.Threat, now time.Time, exe string) {
+	ended, err := t.Expire(now, exe)
+	a.trouble("threat "+t.ID, err)
+	if ended != "" {
+		a.note("stage", t.ID, "", ended)
+		a.touch(t)
+		a.look("an exception ended")
 	}
 }
 
@@ -123,17 +127,4 @@ func (a *Agent) endIsolationHoldOff(why string) {
 	a.state.IsolationHoldOff = nil
 	a.keepState()
 	a.note("agent", "", "isolate-host", "Firebreak may isolate by itself again: "+why)
-}
-
-// executable returns the hash of the program behind an excepted threat, if its
-// exception was given to that one program; "" if there is nothing to compare.
-func (a *Agent) executable(ctx context.Context, t threat.Threat) string {
-	if t.Exception == nil || t.Exception.Exe == "" || t.Subject.Port == nil {
-		return ""
-	}
-	facts, err := a.cfg.Host.Files.Facts(ctx, t.Subject.Port.PID, t.Subject.Port.Exe)
-	if err != nil {
-		return ""
-	}
-	return facts.SHA256
 }

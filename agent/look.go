@@ -22,7 +22,8 @@ type seen struct {
 	blind    map[string]string // those that could not, and why
 	flags    []platform.Flag
 	flagsErr error
-	err      error // nothing could be read at all
+	programs map[string]string // see newPrograms
+	err      error             // nothing could be read at all
 	// generation is that of the policy by which the findings were judged.
 	generation int
 }
@@ -39,13 +40,14 @@ func (a *Agent) look(why string) {
 		return
 	}
 	a.looking = true
-	generation := a.generation
+	generation, given := a.generation, a.givenPrograms()
 	host, in := a.cfg.Host, detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lookDeadline)
 		defer cancel()
 		s := observe(ctx, host, a.detectors(), in, platform.AllParts)
 		s.flags, s.flagsErr = readFlags(ctx, host)
+		s.programs = newPrograms(ctx, host, given, s.findings)
 		s.generation = generation
 		return func(context.Context) { a.looked(s) }
 	})
@@ -115,6 +117,11 @@ func (a *Agent) looked(s seen) {
 		return
 	}
 	a.threats = f.Threats
+	for i := range a.threats {
+		if hash, ok := s.programs[a.threats[i].Key]; ok {
+			a.expireOne(&a.threats[i], now, hash)
+		}
+	}
 	for _, id := range f.New {
 		t := a.find(id)
 		a.note("found", id, "", t.Summary)

@@ -233,6 +233,7 @@ func (a *Agent) leaveOpen(t *threat.Threat, e threat.Exception) {
 	}
 	if t.Move(threat.Excepted) == nil {
 		t.Exception = &e
+		a.rememberProgram(t)
 		t.Looks = nil
 		t.Approved = ""
 		t.Attempts = 0
@@ -263,7 +264,7 @@ func (a *Agent) orderUndo(_ context.Context, o Order) (func() (Reply, bool), err
 	}
 	id := t.ID
 	a.noteBy(o.By, "order", id, "", "undo")
-	lines := a.undoAll(id, undo, o.By)
+	lines := a.undoAll(id, undo, o.By, until)
 	if lines.err != nil {
 		return nil, refuse("Nothing was undone: %v", lines.err)
 	}

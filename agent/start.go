@@ -108,7 +108,7 @@ func (a *Agent) resume() {
 			a.act(t.ID, []policy.Step{step}, order, i.Seq)
 			continue
 		}
-		if u := a.undoAll(t.ID, []journal.Intent{i}, "agent"); u.err != nil {
+		if u := a.undoAll(t.ID, []journal.Intent{i}, "agent", a.cfg.Now().Add(defaultHoldOff)); u.err != nil {
 			a.trouble(troubleJournal, u.err)
 			continue // it stays open: the next start deals with it
 		}
@@ -121,7 +121,7 @@ func (a *Agent) resume() {
 func (a *Agent) resumeUndo(t *threat.Threat, i journal.Intent) {
 	a.note("agent", t.ID, i.Action, "an undo was cut short when the agent ended; it is finished now")
 	if t.Stage != threat.Excepted {
-		a.leaveOpen(t, threat.Exception{Owner: i.By, Reason: "undone by " + i.By, Until: a.cfg.Now().Add(defaultHoldOff)})
+		a.leaveOpen(t, threat.Exception{Owner: i.By, Reason: "undone by " + i.By, Until: i.Until})
 	}
 	var all []journal.Intent
 	for _, other := range a.intents {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/policy"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/configs"
@@ -155,11 +156,18 @@ func (a *Agent) kept(addr string) bool {
 		return false
 	}
 	for _, k := range a.terms.Isolation.Keep {
-		if k.Inbound && k.Network.Contains(peer.Unmap().WithZone("")) {
+		if k.Inbound && k.Network.Contains(peer.Unmap().WithZone("")) && a.remoteLogin(k.Port) {
 			return true
 		}
 	}
 	return false
+}
+
+// remoteLogin tells whether people log in to this host on a port; 0 is any port.
+func (a *Agent) remoteLogin(port uint16) bool {
+	return port == 0 || slices.ContainsFunc(detect.Protected(a.policy, a.snapshot), func(p detect.ProtectedPort) bool {
+		return p.First <= port && port <= p.Last && (p.Why == "SSH" || p.Why == "RDP")
+	})
 }
 
 // keptNames says who stays reachable, as the policy says it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/firebreak-sec/firebreak/actions"
 	"github.com/firebreak-sec/firebreak/agent/journal"
@@ -37,11 +38,11 @@ func (a *Agent) undoable(id string) []journal.Intent {
 // undoAll takes acts back, newest first. That each is to be taken back is on
 // disk before the first one is: an undo that is cut short is finished by the
 // next agent. An error that is there at once means that nothing was begun.
-func (a *Agent) undoAll(id string, acts []journal.Intent, by string) *undone {
+func (a *Agent) undoAll(id string, acts []journal.Intent, by string, until time.Time) *undone {
 	u := &undone{}
 	begun := make([]journal.Intent, 0, len(acts))
 	for _, i := range acts {
-		i.At, i.By, i.Kind, i.Of = a.cfg.Now(), by, kindUndo, i.Seq
+		i.At, i.By, i.Kind, i.Of, i.Until = a.cfg.Now(), by, kindUndo, i.Seq, until
 		i.Because, i.Open = "undo", true
 		seq, err := a.cfg.Journal.Begin(i)
 		if err != nil {

@@ -29,6 +29,8 @@ type Intent struct {
 	Final bool `json:"final,omitempty"`
 	// Of is the intent that this one takes back, of kind undo; else 0.
 	Of uint64 `json:"of,omitempty"`
+	// Until is, of an undo, when its threat is acted on again.
+	Until time.Time `json:"until,omitzero"`
 	// Open is true until a result is recorded. An open intent at start-up is an
 	// act that a crash may have cut short.
 	Open bool `json:"open"`

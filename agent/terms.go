@@ -170,10 +170,16 @@ func (a *Agent) remoteLogin(port uint16) bool {
 	})
 }
 
-// keptNames says who stays reachable, as the policy says it.
+// keptNames says who stays reachable, as the policy says it. What the policy
+// keeps and this host does not have (a hub it is enrolled with, a name server)
+// is not told as reachable.
 func (a *Agent) keptNames() []string {
-	if len(a.policy.Isolation.Keep) == 0 {
+	names := slices.DeleteFunc(slices.Clone(a.policy.Isolation.Keep), func(text string) bool {
+		k, err := configs.ParseKeep(text)
+		return err != nil || k.Kind == configs.KeepHub || k.Kind == configs.KeepDNS && len(a.terms.Isolation.Resolvers) == 0
+	})
+	if len(names) == 0 {
 		return []string{"none"}
 	}
-	return a.policy.Isolation.Keep
+	return names
 }

@@ -33,8 +33,8 @@ func newRun(e *env) *cobra.Command {
 		Use:   "run",
 		Short: "Run the agent in the foreground",
 		Long: "Runs the agent until it is told to stop (SIGTERM, Ctrl-C). Blocks and isolation\n" +
-			"that are in force then stay in force, so that a restart opens nothing: `firebreak\n" +
-			"uninstall` takes everything away.",
+			"that are in force then stay in force, so that a restart opens nothing:\n" +
+			"`firebreak uninstall` takes everything away.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return underService(c.Context(), func(ctx context.Context) error { return e.run(ctx, o) })
@@ -62,7 +62,7 @@ func (e *env) run(ctx context.Context, o runOptions) (err error) {
 	}
 	j, err := journal.Open(e.journalFile(), journal.DefaultLimits())
 	if err != nil {
-		return fmt.Errorf("open journal: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
 	a, err := agent.New(e.agentConfig(o, j, log))
@@ -82,20 +82,29 @@ func (e *env) agentConfig(o runOptions, j *journal.Journal, log *zap.Logger) age
 }
 
 // serve runs the loop and the local API; whichever ends first ends the other.
+// The loop waits until the socket is its own: of two agents with two state
+// folders, the second must not act before it learns of the first.
 func (e *env) serve(ctx context.Context, a *agent.Agent, log *zap.Logger) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	listening := make(chan struct{})
 	ready := func() {
 		if err := platform.TellReady(); err != nil {
 			log.Warn("tell service manager", zap.Error(err))
 		}
 		log.Info("firebreak is running", zap.String("version", version), zap.String("socket", e.socket))
+		close(listening)
 	}
 	api := make(chan error, 1)
 	go func() {
 		api <- localapi.Serve(ctx, localapi.Of(a), e.socket, log, ready)
 		cancel()
 	}()
+	select {
+	case err := <-api:
+		return err
+	case <-listening:
+	}
 	go slim(ctx)
 	err := a.Run(ctx)
 	cancel()

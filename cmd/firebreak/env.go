@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -87,11 +88,17 @@ func (e *env) report(err error) int {
 		return int(quiet)
 	}
 	fault, code := faultOf(err)
-	if e.json {
-		// The exit code says the same; nobody is left to tell if this fails.
-		_ = e.printJSON(localapi.Failure{Schema: localapi.Schema, Error: fault}, "  ")
+	if e.json && e.printJSON(localapi.Failure{Schema: localapi.Schema, Error: fault}, "  ") == nil {
 		return code
 	}
-	_, _ = fmt.Fprintln(e.err, "firebreak: "+clean(fault.Message))
+	message, hint := fault.Message, ""
+	if code == exitUsage {
+		message, hint, _ = strings.Cut(message, "\n")
+	}
+	// The exit code says the same; nobody is left to tell if this fails.
+	_, _ = fmt.Fprintln(e.err, "firebreak: "+clean(message))
+	if hint != "" {
+		_, _ = fmt.Fprintln(e.err, clean(hint))
+	}
 	return code
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,11 +30,11 @@ func newCheck(e *env) *cobra.Command {
 	o := checkOptions{floor: severityFlag(configs.High)}
 	c := &cobra.Command{
 		Use:   "check",
-		Short: "Look once and say what to do; changes nothing, needs no running agent",
+		Short: "Look once and say what to do; needs no running agent",
 		Long: "Looks at this computer once, and says what to do and what policy would do. It\n" +
 			"changes nothing and needs no running agent. As root it sees more.\n\n" +
-			"It exits with 1 if something is open at or above --fail-on, and with 2 if it could\n" +
-			"not look.",
+			"It exits with 1 if something is open at or above --fail-on, and with 2 if it\n" +
+			"could not look.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return e.check(c.Context(), o) },
 	}
@@ -137,10 +139,22 @@ func checkOf(l looked, p configs.Policy, source string, policyErr error) localap
 		}
 	}
 	c.Ports.Open = c.Ports.Threats + c.Ports.Usual + c.Ports.Loopback
-	for _, g := range append(l.snapshot.Gaps, l.blind...) {
+	for _, g := range gapsOf(l) {
 		c.Gaps = append(c.Gaps, localapi.GapOf(g))
 	}
 	return c
+}
+
+// gapsOf is what was not seen. A detector that says only which gap blinds it
+// says nothing new.
+func gapsOf(l looked) []platform.Gap {
+	gaps := slices.Clone(l.snapshot.Gaps)
+	for _, b := range l.blind {
+		if !slices.ContainsFunc(l.snapshot.Gaps, func(g platform.Gap) bool { return strings.HasSuffix(b.Reason, g.Reason) }) {
+			gaps = append(gaps, b)
+		}
+	}
+	return gaps
 }
 
 func allowedOf(f detect.Finding) localapi.Allowed {

@@ -87,7 +87,7 @@ func summary(p *page, c localapi.Check, minor []localapi.Threat, o checkOptions)
 		p.row("Policy", policyLine(c.Policy)+", from "+text(c.Policy.Source), 2)
 	}
 	p.row("Would do", wouldDo(c), 3)
-	p.row("Next", checkNext(c), 1)
+	p.row("Next", checkNext(c, o), 1)
 }
 
 func portsLine(n localapi.PortCount, minor int, all bool) string {
@@ -154,8 +154,13 @@ func wouldDo(c localapi.Check) string {
 	return line
 }
 
-func checkNext(c localapi.Check) string {
-	if len(c.Threats) > 0 {
+func checkNext(c localapi.Check, o checkOptions) string {
+	switch {
+	case o.root != "":
+		return "nothing more: of a folder only the operating system is judged"
+	case len(c.Threats) == 0 && blind(c.Gaps):
+		return "let it see everything: firebreak doctor says what stands in its way"
+	case len(c.Threats) > 0:
 		return "to have it watched and proved: sudo firebreak install"
 	}
 	return "nothing; to keep it so: sudo firebreak install"

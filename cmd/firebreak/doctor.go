@@ -16,9 +16,9 @@ func newDoctor(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "What this agent can and cannot do on this computer, and why",
-		Long: "Tries what the agent needs, one by one, and says what works, what does not and what\n" +
-			"could not be told. It exits with 1 if something does not work, and with 2 if\n" +
-			"something could not be told.",
+		Long: "Tries what the agent needs, one by one, and says what works, what does not and\n" +
+			"what could not be told. It exits with 1 if something does not work, and with 2\n" +
+			"if something could not be told.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return e.doctor(c.Context(), bundle) },
 	}

@@ -20,7 +20,7 @@ func newEvidence(e *env) *cobra.Command {
 	var to string
 	c := &cobra.Command{
 		Use:   "evidence ID",
-		Short: "What was kept before acting on a threat; -o copies the newest bundle",
+		Short: "What was kept before acting on a threat; -o copies the newest",
 		Args:  cobra.ExactArgs(1),
 		RunE:  func(_ *cobra.Command, args []string) error { return e.evidence(args[0], to) },
 	}

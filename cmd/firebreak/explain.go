@@ -16,7 +16,7 @@ import (
 func newExplain(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:               "explain ID",
-		Short:             "One threat: what, why, what was done and proved, what it costs, what to do now",
+		Short:             "One threat: what, why, what was done and proved, what to do now",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: threatID(e),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -21,7 +21,7 @@ func newInstall(e *env) *cobra.Command {
 	var noStart bool
 	c := &cobra.Command{
 		Use:   "install",
-		Short: "Set the agent up as a service and start it; it only watches until policy says otherwise",
+		Short: "Set up and start the service; without a policy it only watches",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return e.install(c.Context(), noStart) },
 	}

@@ -19,7 +19,7 @@ func newIsolate(e *env) *cobra.Command {
 		Use:   "isolate --reason WHY",
 		Short: "Cut this computer off from every network but what policy keeps",
 		Long: "Cuts this computer off from every network but what policy keeps, and proves it.\n" +
-			"It ends by itself at the latest when policy says (isolation.max), or after --for.\n" +
+			"It ends by itself after --for, at the latest when policy says (isolation.max).\n" +
 			"Over a remote session that it would cut, it asks first or needs --cut-me-off.",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -11,7 +11,7 @@ func newPause(e *env) *cobra.Command {
 	var o localapi.Order
 	c := &cobra.Command{
 		Use:   "pause --for 1h",
-		Short: "Lift blocks for a time (not isolation); ends by itself, and is recorded",
+		Short: "Lift blocks for a time (not isolation); ends by itself",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.For == "" {

@@ -16,7 +16,7 @@ func newPolicyExplain(e *env) *cobra.Command {
 	var protocol string
 	c := &cobra.Command{
 		Use:   "explain --port N",
-		Short: "Why a port is or is not a threat, whether or not anything listens there",
+		Short: "Why a port is or is not a threat, in use or not",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			protocols := []platform.Protocol{platform.TCP, platform.UDP}

@@ -24,9 +24,9 @@ func newRoot(e *env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "firebreak",
 		Short: "Finds what threatens this computer, contains it, removes it, and proves that it is gone",
-		Long: "Firebreak finds what threatens this computer, lessens the danger at once, removes\n" +
-			"the cause, and then proves that the threat is gone.\n\n" +
-			"New here? `sudo firebreak check` looks once, changes nothing, and says what to do.",
+		Long: "Firebreak finds what threatens this computer, lessens the danger at once,\n" +
+			"removes the cause, and then proves that the threat is gone.\n\n" +
+			"New here? `sudo firebreak check` changes nothing, and says what to do.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -72,6 +72,7 @@ func newRoot(e *env) *cobra.Command {
 	e.commonFlags(root.PersistentFlags())
 	root.SetOut(e.out)
 	root.SetErr(e.err)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", screenWidth)))
 	strict(root)
 	return root
 }

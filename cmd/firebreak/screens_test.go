@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"flag"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/spf13/cobra"
 
 	"github.com/firebreak-sec/firebreak/agent"
 	"github.com/firebreak-sec/firebreak/agent/localapi"
@@ -333,4 +335,26 @@ func TestNowOf(t *testing.T) {
 	if got := network(localapi.Status{Blocked: []localapi.Ports{{Protocol: platform.TCP, First: 445, Last: 445}}}); !strings.Contains(got, "445") {
 		t.Errorf("network: got %q", got)
 	}
+}
+
+// TestHelpFitsTerminal reads the help of every command as a person does, who
+// wants no line broken.
+func TestHelpFitsTerminal(t *testing.T) {
+	var read func(c *cobra.Command)
+	read = func(c *cobra.Command) {
+		var help bytes.Buffer
+		c.SetOut(&help)
+		if err := c.Help(); err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(help.String()) {
+			if w := width(strings.TrimRight(line, "\n")); w > screenWidth {
+				t.Errorf("%s --help: %d characters in %q", c.CommandPath(), w, line)
+			}
+		}
+		for _, sub := range c.Commands() {
+			read(sub)
+		}
+	}
+	read(newRoot(&env{out: io.Discard, err: io.Discard}))
 }

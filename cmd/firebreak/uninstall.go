@@ -17,7 +17,7 @@ func newUninstall(e *env) *cobra.Command {
 	var purge bool
 	c := &cobra.Command{
 		Use:   "uninstall",
-		Short: "Stop the agent, release everything that is in force, and remove the service",
+		Short: "Stop the agent, release all that is in force, remove the service",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return e.uninstall(c.Context(), purge) },
 	}

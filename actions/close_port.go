@@ -299,10 +299,13 @@ func reopenPort(ctx context.Context, h *platform.Host, o Order) error {
 		if there, err := stillRuns(ctx, h, p); err == nil && there {
 			continue
 		}
-		ended = append(ended, fmt.Sprintf("%s in %s, as user %s", strings.Join(p.Args, " "), p.Dir, p.User))
+		ended = append(ended, fmt.Sprintf("%s, as user %s", p.Name, p.User))
 	}
 	if len(ended) > 0 {
-		return fmt.Errorf("undo: a program was ended that belongs to no service; start it by hand: %s: %w", strings.Join(ended, "; "), ErrNotUndoable)
+		// The command line may hold a secret, and more people read this than the
+		// evidence.
+		return fmt.Errorf("undo: a program was ended that belongs to no service; start it by hand (%s; firebreak evidence %s may have its command line): %w",
+			strings.Join(ended, "; "), o.Threat, ErrNotUndoable)
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func TestClosePortEndsAPlainProcess(t *testing.T) {
 			t.Fatal("done twice:", r, err)
 		}
 		err = ClosePort.Undo(t.Context(), m.Host(), o)
-		if !errors.Is(err, ErrNotUndoable) || !strings.Contains(err.Error(), "/usr/bin/nc") {
+		if !errors.Is(err, ErrNotUndoable) || !strings.Contains(err.Error(), "nc, as user lena") || strings.Contains(err.Error(), "/usr/bin/nc") {
 			t.Fatalf("process %d: %v", pid, err)
 		}
 	})

@@ -239,8 +239,12 @@ func (a *Agent) acted(id string, steps []policy.Step, seq uint64, result actions
 		a.failed(t, step, err)
 		return
 	}
-	a.setAct(t, seq, "done", strings.Join(result.Done, "; "), undoable)
-	a.note("result", id, step.Action.Name, "done: "+strings.Join(result.Done, "; "))
+	did := strings.Join(result.Done, "; ")
+	if did == "" {
+		did = "nothing was left to do"
+	}
+	a.setAct(t, seq, "done", did, undoable)
+	a.note("result", id, step.Action.Name, "done: "+did)
 	if result.Waits == "person" {
 		_ = t.Wait(threat.ForPerson)
 		a.withFlags(func(context.Context, *platform.Host) error { return nil })

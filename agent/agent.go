@@ -3,15 +3,15 @@
 // One goroutine (Run) owns all state and is the only one that acts. Whatever
 // takes longer than a moment (a look, stopping a service, a probe) is a job: it
 // runs in a worker that sees no state of the agent, and what it brings back is
-// taken up by the loop. So the loop never waits, and needs no lock. There are
-// two workers, one that looks and one that acts: a service that is slow to stop
-// holds up no proof.
+// taken up by the loop. So the loop never waits, and needs no lock. Some
+// workers look and one acts: a service that is slow to stop holds up no proof.
 package agent
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -180,7 +180,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.trouble(troublePolicyWatch, fmt.Errorf("the policy folder cannot be watched, so a change counts from the next look on: %w", err))
 	}
 	events := a.cfg.Host.Observer.Events(ctx)
-	go a.work(ctx, a.looks)
+	for range lookers {
+		go a.work(ctx, a.looks)
+	}
 	go a.work(ctx, a.acts)
 	a.start(ctx)
 	timer := time.NewTimer(0)
@@ -233,7 +235,7 @@ func (a *Agent) turn(ctx context.Context) {
 	a.lookIfDue(now)
 	a.proveIfDue(now)
 	// Decide.
-	a.plan = policy.Decide(a.policy, a.threats, a.facts(now))
+	a.plan = policy.Decide(a.policy, a.present(), a.facts(now))
 	a.waitNoMore()
 	// Lessen.
 	a.restrict(ctx, now)
@@ -244,6 +246,16 @@ func (a *Agent) turn(ctx context.Context) {
 	a.record(now)
 	a.publish()
 	a.answerWaiters()
+}
+
+// lookers is how many proofs are taken at the same time: most of one is waiting
+// for an answer that does not come.
+const lookers = 4
+
+// present returns the threats that the last look saw: what is gone is proved, and
+// not acted on.
+func (a *Agent) present() []threat.Threat {
+	return slices.DeleteFunc(slices.Clone(a.threats), func(t threat.Threat) bool { return a.gone[t.ID] })
 }
 
 // offer returns the channel and the first job of a queue, for a select; a nil

@@ -131,7 +131,7 @@ func (a *Agent) looked(s seen) {
 	}
 	for _, id := range f.Back {
 		t := a.find(id)
-		a.note("found", id, "", fmt.Sprintf("%s. It had been resolved and came back (%d times now)", t.Summary, t.Recurrences))
+		a.note("found", id, "", fmt.Sprintf("%s. It had been resolved and came back; that makes %d", t.Summary, t.Recurrences))
 	}
 	a.changedSince(s.findings)
 	clear(a.gone)
@@ -167,7 +167,7 @@ func (a *Agent) except(now time.Time) {
 			continue
 		}
 		t.Exception = e
-		a.note("stage", t.ID, "", fmt.Sprintf("left open by the policy: %s, until %s (%s)", e.Reason, e.Until.Format("2 January 2006"), e.Owner))
+		a.note("stage", t.ID, "", fmt.Sprintf("left open by the policy: %s, until %s (%s)", e.Reason, threat.LastDay(e.Until), e.Owner))
 		a.touch(t)
 	}
 }

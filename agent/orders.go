@@ -219,10 +219,10 @@ func (a *Agent) orderExcept(ctx context.Context, o Order) (func() (Reply, bool),
 		return nil, refuse("%s is resolved; there is nothing to leave open.", t.ID)
 	}
 	a.leaveOpen(t, threat.Exception{Owner: o.By, Reason: o.Reason, Until: o.Until})
-	a.noteBy(o.By, "order", t.ID, "", fmt.Sprintf("left open until %s: %s", o.Until.Format("2 January 2006"), o.Reason))
+	a.noteBy(o.By, "order", t.ID, "", fmt.Sprintf("left open until %s: %s", threat.LastDay(o.Until), o.Reason))
 	id := t.ID
 	return func() (Reply, bool) {
-		return Reply{Text: fmt.Sprintf("%s is left open until %s. Firebreak does nothing about it until then.", id, o.Until.Format("2 January 2006")), Done: true}, true
+		return Reply{Text: fmt.Sprintf("%s is left open until %s. Firebreak does nothing about it until then.", id, threat.LastDay(o.Until)), Done: true}, true
 	}, nil
 }
 
@@ -385,6 +385,9 @@ func (a *Agent) settled(id string) func() (Reply, bool) {
 		if t == nil || a.busy[id] {
 			return Reply{}, t == nil
 		}
-		return Reply{Text: fmt.Sprintf("%s is %s: %s.", id, t.Stage, t.Summary), Done: t.Stage == threat.Resolved}, true
+		if t.Stage == threat.Resolved {
+			return Reply{Text: id + " is resolved: " + resolvedBy(*t) + ".", Done: true}, true
+		}
+		return Reply{Text: fmt.Sprintf("%s is %s: %s.", id, t.Stage, t.Summary)}, true
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -160,7 +159,7 @@ func (a *Agent) wanted(t threat.Threat, action string) (policy.Step, bool) {
 // loadPolicy reads the policy file. A bad file never replaces a good one.
 func (a *Agent) loadPolicy() {
 	path := filepath.Join(a.cfg.PolicyDir, PolicyFile)
-	data, err := os.ReadFile(path)
+	data, err := configs.ReadPolicyFile(path)
 	if err == nil {
 		if a.loaded.Valid && bytes.Equal(data, a.state.Policy) {
 			return

@@ -142,12 +142,15 @@ func (a *Agent) nextOf(s Status) string {
 
 // nextFor says who does what next about one threat.
 func (a *Agent) nextFor(t threat.Threat) string {
+	if a.gone[t.ID] && t.Open() {
+		return "the agent: it seems to be gone, and is looked at again"
+	}
 	switch t.Stage {
 	case threat.Resolved:
 		return "nothing: " + resolvedBy(t)
 	case threat.Excepted:
 		if e := t.Exception; e != nil {
-			return fmt.Sprintf("nothing until %s: %s decided to leave it open", e.Until.Format("2 January 2006"), e.Owner)
+			return fmt.Sprintf("nothing until %s: %s decided to leave it open", threat.LastDay(e.Until), e.Owner)
 		}
 	case threat.Remediated:
 		return "the agent: it looks again whether it is gone"

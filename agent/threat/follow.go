@@ -82,6 +82,7 @@ func (t *Threat) seen(x detect.Finding, now time.Time) (back bool, err error) {
 		return false, nil
 	}
 	t.Recurrences++
+	t.Verdict, t.ResolvedAt = "", time.Time{}
 	t.Looks = nil
 	return true, t.move(Identified)
 }

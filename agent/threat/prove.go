@@ -91,6 +91,10 @@ func Over(until, now time.Time) bool {
 	return !now.Before(until) || !now.Round(0).Before(until.Round(0))
 }
 
+// LastDay writes the last day of what lasts until an instant: what ends at
+// midnight ends with the day before.
+func LastDay(until time.Time) string { return until.Add(-time.Second).Format("2 January 2006") }
+
 // Expire ends an exception and a hold-off whose time has passed, and says
 // whether it did. exe is the SHA-256 of the executable now, or "" if unknown:
 // an exception was given to one executable, not to whatever replaces it.
@@ -105,7 +109,7 @@ func (t *Threat) Expire(now time.Time, exe string) (ended string, err error) {
 	}
 	switch {
 	case Over(e.Until, now):
-		ended = fmt.Sprintf("the exception of %s ended on %s", e.Owner, e.Until.Format("2 January 2006"))
+		ended = fmt.Sprintf("the exception of %s ended on %s", e.Owner, LastDay(e.Until))
 	case e.Exe != "" && exe != "" && e.Exe != exe:
 		ended = fmt.Sprintf("the exception of %s ended: the program was changed", e.Owner)
 	default:

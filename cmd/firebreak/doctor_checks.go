@@ -106,6 +106,9 @@ func tryProbe(ctx context.Context, p *patient) outcome {
 
 func tryPolicy(_ context.Context, p *patient) outcome {
 	policy, source, err := p.readPolicy()
+	if open := othersWrite(p.policyFile()); err == nil && open != "" {
+		return doesNot("others than root may write "+open+", and so decide what Firebreak does as root", "sudo chmod go-w "+open)
+	}
 	return judged(err, fmt.Sprintf("%s r%d from %s, %s", policy.Name, policy.Revision, source, policy.Mode),
 		"firebreak policy check "+p.policyFile())
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/kardianos/service"
@@ -136,7 +137,11 @@ func (e *env) startAndSee(ctx context.Context, start func() error) error {
 
 // othersWrite returns the first part of the path that others than its owner may
 // write, or "". A folder with the sticky bit keeps others from replacing files.
+// Windows says nothing in these bits.
 func othersWrite(path string) string {
+	if runtime.GOOS == "windows" {
+		return ""
+	}
 	for {
 		info, err := os.Stat(path)
 		if err == nil && info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {

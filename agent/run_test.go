@@ -69,8 +69,13 @@ func TestManyAskWhileTheLoopRuns(t *testing.T) {
 		all.Go(func() {
 			for i := range 10 {
 				orders := []Order{
-					{Verb: Recheck}, {Verb: Isolate, Reason: "x", NoWait: i%2 == 0}, {Verb: Release},
-					{Verb: PauseIt, For: time.Hour}, {Verb: Resume}, {Verb: Approve, Threat: id}, {Verb: Undo, Threat: id},
+					{Verb: Recheck},
+					{Verb: Isolate, Reason: "x", NoWait: i%2 == 0},
+					{Verb: Release},
+					{Verb: PauseIt, For: time.Hour},
+					{Verb: Resume},
+					{Verb: Approve, Threat: id},
+					{Verb: Undo, Threat: id},
 				}
 				o := orders[(worker+i)%len(orders)]
 				var refused *RefusedError

@@ -180,8 +180,11 @@ func TestNothingIsPreemptedBlindly(t *testing.T) {
 		{"before the first look", Facts{}, ""},
 		{"what was shut stays shut", Facts{InForce: inForce}, "tcp 5005-5010"},
 		{"a look without listeners", Facts{Host: blind, InForce: inForce}, "tcp 5005-5010"},
-		{"an owner that could not be seen may be SSH", Facts{Host: hidden},
-			"tcp 20-21, tcp 23-30, tcp 5000-5006, tcp 5008-5010, udp 5000-5010"},
+		{
+			"an owner that could not be seen may be SSH",
+			Facts{Host: hidden},
+			"tcp 20-21, tcp 23-30, tcp 5000-5006, tcp 5008-5010, udp 5000-5010",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.facts.Now = noon

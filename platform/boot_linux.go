@@ -9,10 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readBoot tells which run of the kernel this is. In a booted container the ID
+// ReadBoot tells which run of the kernel this is, and how long it has lasted at
+// now. In a booted container the ID
 // is the container's own. The time of the boot follows the clock: it moves when
 // the clock is set, as it does in /proc/stat.
-func readBoot(now time.Time) (Boot, error) {
+func ReadBoot(now time.Time) (Boot, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return Boot{}, fmt.Errorf("read boot ID: %w", err)

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -17,8 +18,26 @@ type Firewall interface {
 	// leaves no trace of the agent behind.
 	Apply(ctx context.Context, want Restrictions) error
 	// InForce reads the restrictions back from the operating system, never from
-	// memory. Rules of the agent that were altered by somebody are an error.
+	// memory. Rules of the agent that were altered by somebody are an error. An
+	// isolation whose lease has ended is none.
 	InForce(context.Context) (Restrictions, error)
+	// Renew lets the isolation in force last for left from now on, counted while
+	// the computer is awake; then the kernel ends it, whatever became of the
+	// agent. No packet notices. Without an isolation in force it is an error.
+	Renew(ctx context.Context, left time.Duration) error
+	// Standing tells how well the isolation in force holds; without one it is
+	// the zero Standing.
+	Standing(context.Context) (Standing, error)
+}
+
+// Standing is how well an isolation holds, as the operating system tells it.
+type Standing struct {
+	Dropped uint64        // packets that were dropped since it began; never less than before
+	Left    time.Duration // until the kernel ends it by itself; 0: it does not
+	// Lacks are sentences about what this system cannot do, such as "frames that
+	// root programs send past IP are not stopped: this kernel has no netdev
+	// egress hook". None: the isolation is whole.
+	Lacks []string
 }
 
 // Restrictions are all the limits the agent puts on the host's network.
@@ -31,11 +50,30 @@ type Restrictions struct {
 
 // Isolation cuts the host off from every network but Keep.
 type Isolation struct {
-	Keep      []Peer        `json:"keep"`      // who stays reachable
-	Resolvers []netip.Addr  `json:"resolvers"` // DNS servers that stay reachable; none: no DNS
-	DHCP      bool          `json:"dhcp"`      // the host may renew its address
-	Lease     time.Duration `json:"lease"`     // 0: no lease; the kernel releases when it is not renewed
-	Closed    bool          `json:"closed"`    // stay shut when the lease ends
+	Keep      []Peer       `json:"keep"`            // who stays reachable
+	Users     []uint32     `json:"users,omitempty"` // whose programs may connect to anybody, by user ID
+	Units     []string     `json:"units,omitempty"` // services that may connect to anybody: "rustdesk.service"
+	Resolvers []netip.Addr `json:"resolvers"`       // DNS servers that stay reachable; none: no DNS
+	DHCP      bool         `json:"dhcp"`            // the host may renew its address
+
+	// Lease is after how long the kernel releases the host when nobody renews
+	// it; 0: never. If Closed, a lease that is not renewed releases nothing, and
+	// Max alone ends the isolation. Max is the longest it may last, 0: for ever.
+	Lease  time.Duration `json:"lease"`
+	Closed bool          `json:"closed"`
+	Max    time.Duration `json:"max,omitempty"`
+}
+
+// Until is after how long the kernel is to end an isolation that begins now and
+// is never renewed; 0: never.
+func (i Isolation) Until() time.Duration {
+	switch {
+	case i.Closed || i.Lease == 0:
+		return i.Max
+	case i.Max == 0:
+		return i.Lease
+	}
+	return min(i.Lease, i.Max)
 }
 
 // Peer is somebody who stays reachable while the host is isolated.
@@ -65,6 +103,8 @@ func (r Restrictions) Normal() Restrictions {
 	if r.Isolation != nil {
 		iso := *r.Isolation
 		iso.Keep = sorted(iso.Keep, comparePeers)
+		iso.Users = sorted(iso.Users, cmp.Compare[uint32])
+		iso.Units = sorted(iso.Units, strings.Compare)
 		iso.Resolvers = sorted(iso.Resolvers, netip.Addr.Compare)
 		n.Isolation = &iso
 	}
@@ -80,7 +120,8 @@ func (r Restrictions) Equal(other Restrictions) bool {
 	if a.Isolation != nil {
 		x, y := a.Isolation, b.Isolation
 		if !slices.Equal(x.Keep, y.Keep) || !slices.Equal(x.Resolvers, y.Resolvers) ||
-			x.DHCP != y.DHCP || x.Lease != y.Lease || x.Closed != y.Closed {
+			!slices.Equal(x.Users, y.Users) || !slices.Equal(x.Units, y.Units) ||
+			x.DHCP != y.DHCP || x.Lease != y.Lease || x.Closed != y.Closed || x.Max != y.Max {
 			return false
 		}
 	}

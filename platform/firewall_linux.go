@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/firebreak-sec/firebreak/platform/nft"
 )
@@ -89,4 +90,12 @@ func explainNetfilter(err error) error {
 		return fmt.Errorf("%w: this kernel's nftables lacks a part that the rules need (connection tracking, fib or reject): %w", ErrUnsupported, err)
 	}
 	return err
+}
+
+func (f *firewall) Renew(context.Context, time.Duration) error {
+	return fmt.Errorf("renew lease: %w", ErrUnsupported)
+}
+
+func (f *firewall) Standing(context.Context) (Standing, error) {
+	return Standing{}, nil
 }

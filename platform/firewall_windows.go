@@ -3,6 +3,7 @@ package platform
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // firewall is not written for Windows yet, and says so.
@@ -20,3 +21,11 @@ func (firewall) Apply(_ context.Context, want Restrictions) error {
 
 // InForce is empty: this agent puts nothing in force on Windows.
 func (firewall) InForce(context.Context) (Restrictions, error) { return Restrictions{}, nil }
+
+// Renew has nothing to renew.
+func (firewall) Renew(context.Context, time.Duration) error {
+	return fmt.Errorf("renew lease: Windows Filtering Platform: %w", ErrUnsupported)
+}
+
+// Standing is that of no isolation.
+func (firewall) Standing(context.Context) (Standing, error) { return Standing{}, nil }

@@ -3,13 +3,15 @@ package platform
 func local(o Options) *Host {
 	firewall := newFirewall()
 	return &Host{
-		Observer:  newObserver(o, firewall),
-		Firewall:  firewall,
-		Services:  newServices(),
-		Processes: newProcesses(),
-		Notifier:  newNotifier(),
-		Flags:     newFlags(o.StateDir),
-		Prober:    newProber(),
-		Files:     newFiles(),
+		Observer:    newObserver(o, firewall),
+		Firewall:    firewall,
+		Connections: newConnections(),
+		Routes:      newRoutes(),
+		Services:    newServices(),
+		Processes:   newProcesses(),
+		Notifier:    newNotifier(),
+		Flags:       newFlags(o.StateDir),
+		Prober:      newProber(),
+		Files:       newFiles(),
 	}
 }

@@ -8,4 +8,7 @@ type Notifier interface {
 	// first) and returns the users it reached. Nobody being logged in is no
 	// error.
 	Notify(ctx context.Context, text string) (told []string, err error)
+	// Banner keeps the text where people see it when they log in, until it is
+	// replaced; "" takes it away. It does not outlast this run of the host.
+	Banner(ctx context.Context, text string) error
 }

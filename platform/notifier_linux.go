@@ -106,3 +106,7 @@ func (n terminals) show(line string, message []byte) bool {
 	written, err := unix.Write(fd, message)
 	return err == nil && written > 0
 }
+
+func (n terminals) Banner(context.Context, string) error {
+	return fmt.Errorf("put up login banner: %w", ErrUnsupported)
+}

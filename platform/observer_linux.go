@@ -69,7 +69,7 @@ func (o *observer) lookAtOS(s *Snapshot) {
 	if o.root != "" {
 		return
 	}
-	if s.Boot, err = readBoot(s.Taken); err != nil {
+	if s.Boot, err = ReadBoot(s.Taken); err != nil {
 		s.Gaps = append(s.Gaps, Gap{Part: PartOS, Partial: true, Reason: err.Error()})
 	}
 }

@@ -14,14 +14,16 @@ import (
 // Local returns the machine the program runs on; platformtest has one that
 // lives in memory.
 type Host struct {
-	Observer  Observer
-	Firewall  Firewall
-	Services  Services
-	Processes Processes
-	Notifier  Notifier
-	Flags     Flags
-	Prober    Prober
-	Files     Files
+	Observer    Observer
+	Firewall    Firewall
+	Connections Connections
+	Routes      Routes
+	Services    Services
+	Processes   Processes
+	Notifier    Notifier
+	Flags       Flags
+	Prober      Prober
+	Files       Files
 }
 
 // Options are what Local needs to know of the installation.

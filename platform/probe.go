@@ -30,4 +30,9 @@ type Prober interface {
 	Outbound(ctx context.Context, v6 bool) (Answer, error)
 	// Connect tries to reach a peer from this host over TCP.
 	Connect(ctx context.Context, to netip.AddrPort) (Answer, error)
+	// Raw tries to send a frame that is no IP packet out of each uplink, past
+	// all that the firewall knows of IP. It is addressed to nobody (ethertype
+	// 0x88b5, for experiments, to the sender itself). Answered means that one
+	// left the host.
+	Raw(ctx context.Context) (Answer, error)
 }

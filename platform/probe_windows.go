@@ -22,3 +22,7 @@ func (prober) Outbound(context.Context, bool) (Answer, error) {
 func (prober) Connect(_ context.Context, to netip.AddrPort) (Answer, error) {
 	return "", fmt.Errorf("connect to %s: %w", to, ErrUnsupported)
 }
+
+func (prober) Raw(context.Context) (Answer, error) {
+	return "", fmt.Errorf("probe with a raw frame: %w", ErrUnsupported)
+}

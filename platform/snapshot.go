@@ -16,13 +16,14 @@ const (
 	PartOwners       Part = "owners"       // who holds each listener; a gap may hit some of them only
 	PartRestrictions Part = "restrictions" // what the agent has in force, read back
 	PartSessions     Part = "sessions"     // who is logged in, and from where
+	PartNetwork      Part = "network"      // what isolation depends on: links, mounts, logins
 )
 
 // Parts is a set of parts.
 type Parts []Part
 
 // AllParts asks for everything there is.
-var AllParts = Parts{PartOS, PartListeners, PartOwners, PartRestrictions, PartSessions}
+var AllParts = Parts{PartOS, PartListeners, PartOwners, PartRestrictions, PartSessions, PartNetwork}
 
 // Has tells whether p is wanted.
 func (ps Parts) Has(p Part) bool {
@@ -43,6 +44,7 @@ type Snapshot struct {
 	Listeners []Listener   `json:"listeners"`
 	InForce   Restrictions `json:"in_force"` // read back from the OS, not remembered
 	Sessions  []Session    `json:"sessions"`
+	Network   Network      `json:"network"`
 	// Agent is the process that looks: its own sockets are never a threat.
 	Agent ProcessID `json:"agent"`
 	Gaps  []Gap     `json:"gaps"`

@@ -98,3 +98,20 @@ func (f files) Read(_ context.Context, path string, limit int64) ([]byte, error)
 	}
 	return data[:min(int64(len(data)), limit)], nil
 }
+
+func (n notifier) Banner(_ context.Context, text string) error {
+	n.m.mu.Lock()
+	defer n.m.mu.Unlock()
+	if err := n.m.called("Notifier.Banner", nil); err != nil {
+		return err
+	}
+	n.m.banner = text
+	return nil
+}
+
+// Banner returns what people see when they log in.
+func (m *Machine) Banner() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.banner
+}

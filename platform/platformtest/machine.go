@@ -6,6 +6,7 @@ package platformtest
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -33,6 +34,14 @@ type Machine struct {
 	flags    map[string]platform.Flag
 	files    map[string][]byte
 	notices  []string
+	banner   string
+	network  platform.Network
+	links    map[netip.Prefix]platform.Route // the way to a network; else over eth0
+	live     []platform.Connection
+	left     time.Duration // of the lease, at leaseAt
+	leaseAt  time.Duration // since boot
+	lacks    []string      // of the firewall
+	dropped  uint64
 	faults   map[string][]fault
 	calls    []string
 	watchers []chan platform.Event
@@ -66,7 +75,8 @@ func New() *Machine {
 // Host returns the machine as the agent sees it.
 func (m *Machine) Host() *platform.Host {
 	return &platform.Host{
-		Observer: observer{m}, Firewall: firewall{m}, Services: services{m}, Processes: processes{m},
+		Observer: observer{m}, Firewall: firewall{m}, Connections: connections{m}, Routes: routes{m},
+		Services: services{m}, Processes: processes{m},
 		Notifier: notifier{m}, Flags: flags{m}, Prober: prober{m}, Files: files{m},
 	}
 }

@@ -2,10 +2,12 @@ package platformtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/firebreak-sec/firebreak/platform"
 )
@@ -59,6 +61,9 @@ func (f firewall) Apply(_ context.Context, want platform.Restrictions) error {
 	if err := f.m.called("Firewall.Apply", described(want)); err != nil {
 		return err
 	}
+	if f.m.isolation() == nil && want.Isolation != nil {
+		f.m.left, f.m.leaseAt = want.Isolation.Until(), f.m.thisBoot().Uptime
+	}
 	f.m.inForce = want.Normal()
 	return nil
 }
@@ -69,7 +74,143 @@ func (f firewall) InForce(context.Context) (platform.Restrictions, error) {
 	if err := f.m.called("Firewall.InForce", nil); err != nil {
 		return platform.Restrictions{}, err
 	}
-	return f.m.inForce.Normal(), nil
+	got := f.m.inForce.Normal()
+	got.Isolation = f.m.isolation()
+	return got, nil
+}
+
+func (f firewall) Renew(_ context.Context, left time.Duration) error {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.m.called("Firewall.Renew", nil); err != nil {
+		return err
+	}
+	if f.m.isolation() == nil {
+		return errors.New("renew lease: this computer is not isolated")
+	}
+	f.m.left, f.m.leaseAt = left, f.m.thisBoot().Uptime
+	return nil
+}
+
+func (f firewall) Standing(context.Context) (platform.Standing, error) {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	if err := f.m.called("Firewall.Standing", nil); err != nil {
+		return platform.Standing{}, err
+	}
+	if f.m.isolation() == nil {
+		return platform.Standing{}, nil
+	}
+	f.m.dropped++
+	s := platform.Standing{Dropped: f.m.dropped, Lacks: slices.Clone(f.m.lacks)}
+	if f.m.left > 0 {
+		s.Left = f.m.left - (f.m.thisBoot().Uptime - f.m.leaseAt)
+	}
+	return s, nil
+}
+
+// isolation is the one in force; nil if there is none or its lease has ended.
+func (m *Machine) isolation() *platform.Isolation {
+	iso := m.inForce.Isolation
+	if iso != nil && m.left > 0 && m.thisBoot().Uptime-m.leaseAt >= m.left {
+		return nil
+	}
+	return iso
+}
+
+// SetLacks says what the machine's kernel cannot do for an isolation.
+func (m *Machine) SetLacks(lacks ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.lacks = lacks
+}
+
+// SetNetwork says what isolating the machine depends on.
+func (m *Machine) SetNetwork(n platform.Network) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.network = n
+	m.tell(platform.PartNetwork, "the network changed")
+}
+
+// SetRoute says which way packets to a network leave the machine; a route over
+// no link is none.
+func (m *Machine) SetRoute(to netip.Prefix, r platform.Route) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.links == nil {
+		m.links = map[netip.Prefix]platform.Route{}
+	}
+	m.links[to] = r
+}
+
+// Connect opens a connection.
+func (m *Machine) Connect(c platform.Connection) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.live = append(m.live, c)
+}
+
+type routes struct{ m *Machine }
+
+// To leaves over eth0 unless SetRoute says otherwise.
+func (r routes) To(_ context.Context, to netip.Addr) (platform.Route, error) {
+	r.m.mu.Lock()
+	defer r.m.mu.Unlock()
+	if err := r.m.called("Routes.To", nil); err != nil {
+		return platform.Route{}, err
+	}
+	for network, route := range r.m.links {
+		if !network.Contains(to) {
+			continue
+		}
+		if route.Link.Name == "" {
+			return platform.Route{}, platform.ErrNoRoute
+		}
+		return route, nil
+	}
+	return platform.Route{Link: platform.Interface{Name: "eth0", Index: 2, Up: true}}, nil
+}
+
+type connections struct{ m *Machine }
+
+func (c connections) Live(_ context.Context, iso platform.Isolation) ([]platform.Connection, error) {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	if err := c.m.called("Connections.Live", nil); err != nil {
+		return nil, err
+	}
+	live, _ := c.m.judged(iso)
+	return live, nil
+}
+
+func (c connections) Cut(_ context.Context, iso platform.Isolation) (platform.Cut, error) {
+	c.m.mu.Lock()
+	defer c.m.mu.Unlock()
+	if err := c.m.called("Connections.Cut", "all but the kept"); err != nil {
+		return platform.Cut{}, err
+	}
+	ended, kept := c.m.judged(iso)
+	c.m.live = kept
+	return platform.Cut{Ended: len(ended), Flows: len(ended)}, nil
+}
+
+// judged parts the connections into those that iso ends and those it keeps.
+func (m *Machine) judged(iso platform.Isolation) (ended, kept []platform.Connection) {
+	for _, c := range m.live {
+		if slices.ContainsFunc(iso.Keep, func(k platform.Peer) bool {
+			port := c.Remote.Port()
+			if k.Inbound {
+				port = c.Local.Port()
+			}
+			return k.Network.Contains(c.Remote.Addr()) && (k.Port == 0 || k.Port == port) && (k.Protocol == "" || k.Protocol == c.Protocol)
+		}) {
+			kept = append(kept, c)
+		} else {
+			ended = append(ended, c)
+		}
+	}
+	return ended, kept
 }
 
 // described says restrictions in a few words, for Calls.
@@ -100,7 +241,7 @@ func (p prober) Inbound(_ context.Context, protocol platform.Protocol, to netip.
 	if err := p.m.called("Prober.Inbound", nil); err != nil {
 		return "", err
 	}
-	if p.m.inForce.Isolation != nil || covered(p.m.inForce.Blocked, protocol, to.Port()) {
+	if p.m.isolation() != nil || covered(p.m.inForce.Blocked, protocol, to.Port()) {
 		return platform.Silent, nil
 	}
 	for _, l := range p.m.listeners() {
@@ -129,7 +270,20 @@ func (p prober) Outbound(context.Context, bool) (platform.Answer, error) {
 	if err := p.m.called("Prober.Outbound", nil); err != nil {
 		return "", err
 	}
-	if p.m.inForce.Isolation != nil {
+	if p.m.isolation() != nil {
+		return platform.Silent, nil
+	}
+	return platform.Answered, nil
+}
+
+// Raw is stopped while the machine is isolated.
+func (p prober) Raw(context.Context) (platform.Answer, error) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if err := p.m.called("Prober.Raw", nil); err != nil {
+		return "", err
+	}
+	if p.m.isolation() != nil {
 		return platform.Silent, nil
 	}
 	return platform.Answered, nil
@@ -151,7 +305,7 @@ func (p prober) Connect(_ context.Context, to netip.AddrPort) (platform.Answer, 
 		}
 		return platform.Refused, nil
 	}
-	if iso := p.m.inForce.Isolation; iso != nil && !slices.ContainsFunc(iso.Keep, func(k platform.Peer) bool {
+	if iso := p.m.isolation(); iso != nil && !slices.ContainsFunc(iso.Keep, func(k platform.Peer) bool {
 		return !k.Inbound && k.Network.Contains(to.Addr()) && (k.Port == 0 || k.Port == to.Port())
 	}) {
 		return platform.Silent, nil

@@ -44,7 +44,7 @@ func (m *Machine) Snapshot() platform.Snapshot {
 func (m *Machine) snapshot(parts platform.Parts) platform.Snapshot {
 	s := platform.Snapshot{
 		Taken: m.now,
-		Boot:  platform.Boot{ID: fmt.Sprintf("boot-%d", m.boots), Time: m.booted, Uptime: m.now.Sub(m.booted)},
+		Boot:  m.thisBoot(),
 		Agent: m.process(AgentPID).ProcessID,
 	}
 	readable := func(p platform.Part) bool {
@@ -72,7 +72,21 @@ func (m *Machine) snapshot(parts platform.Parts) platform.Snapshot {
 	if readable(platform.PartSessions) {
 		s.Sessions = slices.Clone(m.sessions)
 	}
+	if readable(platform.PartNetwork) {
+		s.Network = m.network
+	}
 	return s
+}
+
+// Boot returns the run of the machine's kernel, as platform.ReadBoot does.
+func (m *Machine) Boot() platform.Boot {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.thisBoot()
+}
+
+func (m *Machine) thisBoot() platform.Boot {
+	return platform.Boot{ID: fmt.Sprintf("boot-%d", m.boots), Time: m.booted, Uptime: m.now.Sub(m.booted)}
 }
 
 // listeners returns all open sockets with their owners, by port.

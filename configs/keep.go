@@ -1,9 +1,11 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -17,6 +19,8 @@ const (
 	KeepDHCP    KeepKind = "dhcp"    // renewing this host's address
 	KeepNetwork KeepKind = "network" // Network, an address or a CIDR
 	KeepName    KeepKind = "name"    // Name, to be resolved before isolating
+	KeepUser    KeepKind = "user"    // Name, whose programs may connect to anybody
+	KeepUnit    KeepKind = "unit"    // Name, a service that may connect to anybody
 )
 
 // Keep is one entry of isolation.keep: who stays reachable while isolated. Port
@@ -24,26 +28,31 @@ const (
 type Keep struct {
 	Kind     KeepKind
 	Network  netip.Prefix // KeepNetwork; a single address is a prefix of full length
-	Name     string       // KeepName
+	Name     string       // KeepName, KeepUser, KeepUnit
 	Port     uint16       // 0 is any, of an address or a CIDR only
 	Protocol string       // tcp | udp
 	Inbound  bool         // the peer connects to this host; else this host to the peer
 }
 
 // keepExample is shown with every entry that cannot be read.
-const keepExample = "write hub, dns, dhcp or ADDRESS:PORT, such as 10.0.0.5:443, [2001:db8::5]:443, 10.0.0.0/8:22 in or mdm.example.org:443"
+const keepExample = "write hub, dns, dhcp, user:NAME, unit:NAME.service or ADDRESS:PORT, such as 10.0.0.5:443, [2001:db8::5]:443, 10.0.0.0/8:22 in or mdm.example.org:443"
 
 // ParseKeep reads one entry of isolation.keep:
 //
-//	hub | dns | dhcp | ADDR|CIDR|NAME[:PORT][/udp][ in|out]
+//	hub | dns | dhcp | user:NAME | unit:NAME.service | ADDR|CIDR|NAME[:PORT][/udp][ in|out]
 //
-// An IPv6 address stands in brackets; it is tcp and out unless the entry says
+// What a user or a unit names may connect to anybody. An IPv6 address stands in brackets; it is tcp and out unless the entry says
 // otherwise. A name needs a port; an address or a CIDR without one keeps every
-// port. Names are not resolved here.
+// port. Names are not looked up here.
 func ParseKeep(text string) (Keep, error) {
 	switch kind := KeepKind(text); kind {
 	case KeepHub, KeepDNS, KeepDHCP:
 		return Keep{Kind: kind}, nil
+	}
+	if k, ok, err := keepProgram(text); err != nil {
+		return Keep{}, fmt.Errorf("keep %s: %w", quote(text), err)
+	} else if ok {
+		return k, nil
 	}
 	k := Keep{Protocol: "tcp"}
 	rest, direction, hasDirection := strings.Cut(text, " ")
@@ -73,6 +82,50 @@ func ParseKeep(text string) (Keep, error) {
 	return k, nil
 }
 
+var (
+	userName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\$?$`)
+	unitName = regexp.MustCompile(`^[A-Za-z0-9_.@:\\-]{1,247}\.service$`)
+)
+
+// keepProgram reads user:NAME and unit:NAME.service; anything else is not ok.
+func keepProgram(text string) (k Keep, ok bool, err error) {
+	kind, name, _ := strings.Cut(text, ":")
+	switch kind {
+	case "user":
+		return Keep{Kind: KeepUser, Name: name}, true, checkUser(name)
+	case "unit":
+		return Keep{Kind: KeepUnit, Name: name}, true, checkUnit(name)
+	}
+	word := nearest(kind, []string{"user", "unit"})
+	if _, notPort := parsePort(name); word != "" && notPort != nil && isHostName(name) {
+		return Keep{}, false, fmt.Errorf("did you mean %q?", word+":"+name)
+	}
+	return Keep{}, false, nil
+}
+
+func checkUser(name string) error {
+	_, notNumber := strconv.ParseUint(name, 10, 64)
+	switch {
+	case name == "root":
+		return errors.New("every service of the system could connect to anybody: name a user who runs nothing else")
+	case notNumber == nil:
+		return fmt.Errorf("%s is a number: write the name of the user; a computer called user is written in full, user.example.org:443", name)
+	case !userName.MatchString(name):
+		return fmt.Errorf("%s is not the name of a user: write user:NAME, such as user:rustdesk", quote(name))
+	}
+	return nil
+}
+
+func checkUnit(name string) error {
+	switch {
+	case unitName.MatchString(name):
+		return nil
+	case unitName.MatchString(name + ".service"):
+		return fmt.Errorf("only services can be kept: unit:%s.service", strings.TrimSuffix(strings.TrimSuffix(name, ".socket"), ".slice"))
+	}
+	return fmt.Errorf("%s is not the name of a service: write unit:NAME.service, such as unit:rustdesk.service", quote(name))
+}
+
 // cutPort splits at the last colon that is not inside brackets.
 func cutPort(text string) (host, port string, ok bool) {
 	colon := strings.LastIndexByte(text, ':')
@@ -99,6 +152,9 @@ func (k *Keep) setHost(host string) error {
 	}
 	if k.Port == 0 {
 		return fmt.Errorf("a name needs a port: %s:443", host)
+	}
+	if low := strings.ToLower(strings.TrimSuffix(host, ".")); low == "user" || low == "unit" {
+		return fmt.Errorf("a computer called %s is written in full, such as %s.example.org:443", low, low)
 	}
 	k.Kind, k.Name = KeepName, strings.ToLower(strings.TrimSuffix(host, "."))
 	return nil
@@ -163,6 +219,8 @@ func (k Keep) String() string {
 	switch k.Kind {
 	case KeepHub, KeepDNS, KeepDHCP:
 		return string(k.Kind)
+	case KeepUser, KeepUnit:
+		return string(k.Kind) + ":" + k.Name
 	case KeepName:
 		host = k.Name
 	default:

@@ -202,12 +202,21 @@ func (c *checker) isolation() {
 		}
 	}
 	switch {
-	case iso.Lease <= 0:
-		c.report("isolation.lease", "a lease must be longer than nothing", "")
+	case iso.Max <= 0 && iso.OnLeaseEnd == "closed":
+		c.report("isolation.max", "onLeaseEnd: closed needs a max: nothing else would end the isolation if the agent is lost", "such as max: 4h")
+	case iso.Max <= 0:
+		c.report("isolation.max", "max must be longer than nothing", "such as max: 4h")
+	case iso.Lease < leastLease:
+		c.report("isolation.lease", fmt.Sprintf("a lease of %s is too short: an agent that is slow for a moment would lose the isolation", iso.Lease),
+			fmt.Sprintf("use at least %s", leastLease))
 	case iso.Max < iso.Lease:
 		c.report("isolation.max", fmt.Sprintf("max %s is shorter than the lease of %s", iso.Max, iso.Lease), "")
 	}
 }
+
+// leastLease is the shortest lease: an agent renews it several times over, also
+// on a computer that is busy.
+const leastLease = 30 * second
 
 // executable checks the path of a program: a rule with anything but a full path
 // would never match, and nobody would notice.

@@ -287,8 +287,12 @@ func (d *decoder) wrongType(path, want string, node ast.Node) {
 		}
 	}
 	suggestion := ""
-	if want == "text" && isScalar(node) && !isNull(node) {
+	switch {
+	case want != "text" || isNull(node):
+	case isScalar(node):
 		suggestion = fmt.Sprintf("put it in quotes: %q", node.GetToken().Value)
+	case node.Type() == ast.MappingType || node.Type() == ast.MappingValueType:
+		suggestion = "what has a colon in it stands in quotes"
 	}
 	d.report(path, what+", not "+kindOf(node), suggestion)
 }

@@ -51,7 +51,26 @@ type IsolationStatus struct {
 	Proved bool      `json:"proved"`
 	Detail string    `json:"detail"` // what was proved, or why it is not
 	Keep   []string  `json:"keep"`   // what still works
+
+	// State says how well it holds, and Reasons why not better, one sentence
+	// each; "" until it was tried for the first time.
+	State   IsolationState `json:"state"`
+	Reasons []string       `json:"reasons"`
+	Lease   time.Duration  `json:"lease"`  // after how long the kernel ends it if the agent stops
+	Closed  bool           `json:"closed"` // it then stays shut until Until
+	Ended   int            `json:"ended"`  // connections that were ended
+	Told    []string       `json:"told"`   // users who were told
 }
+
+// IsolationState is how well an isolation holds.
+type IsolationState string
+
+// The states of an isolation.
+const (
+	IsolationFull     IsolationState = "full"     // proved, in every way there is
+	IsolationDegraded IsolationState = "degraded" // proved, and this system lacks a part of it
+	IsolationFailed   IsolationState = "failed"   // tried, and not cut off as it should be
+)
 
 // PolicyStatus says which policy is in force.
 type PolicyStatus struct {

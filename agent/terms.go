@@ -44,8 +44,39 @@ func (a *Agent) keepKnown() {
 			iso.Keep = append(iso.Keep, peer(k, netip.PrefixFrom(addr, addr.BitLen())))
 		}
 	}
+	rules := a.policy.Isolation
+	users, err := keptUsers(rules.Keep)
+	a.trouble("users", err)
+	iso.Users = users
+	iso.Lease, iso.Closed = time.Duration(rules.Lease), rules.OnLeaseEnd == "closed"
 	iso.Resolvers = a.terms.Isolation.Resolvers
 	a.terms.Isolation = iso
+}
+
+// keptUsers are the numbers of the users that policy keeps. Who is not known here
+// is left out, and so is a second name of root, whose every service would be kept.
+func keptUsers(list []string) ([]uint32, error) {
+	var ids []uint32
+	var wrong []string
+	for _, text := range list {
+		k, err := configs.ParseKeep(text)
+		if err != nil || k.Kind != configs.KeepUser {
+			continue
+		}
+		id, err := platform.UserID(k.Name)
+		switch {
+		case err != nil:
+			wrong = append(wrong, err.Error())
+		case id == 0:
+			wrong = append(wrong, k.Name+" is another name of root")
+		default:
+			ids = append(ids, id)
+		}
+	}
+	if len(wrong) > 0 {
+		return ids, fmt.Errorf("an isolated host could not keep a user that policy names: %s", strings.Join(wrong, "; "))
+	}
+	return ids, nil
 }
 
 // resolveNames looks up in the worker the names that policy keeps.
@@ -106,6 +137,8 @@ func keep(list []string) (platform.Isolation, []configs.Keep) {
 			iso.DHCP = true
 		case k.Kind == configs.KeepName:
 			names = append(names, k)
+		case k.Kind == configs.KeepUnit:
+			iso.Units = append(iso.Units, k.Name)
 		case k.Kind == configs.KeepNetwork:
 			iso.Keep = append(iso.Keep, peer(k, k.Network))
 		}

@@ -105,9 +105,16 @@ func (a *Agent) isolationStatus() *IsolationStatus {
 	if a.state.Restrictions.Isolation == nil {
 		return nil
 	}
-	p := a.state.Isolated
+	p, iso := a.state.Isolated, a.state.Restrictions.Isolation
 	s := &IsolationStatus{
 		Since: p.Since, Until: a.isolationEnds(), Proved: p.Proved, Detail: p.Detail, Keep: a.keptNames(),
+		Lease: iso.Lease, Closed: iso.Closed,
+	}
+	switch {
+	case p.Proved:
+		s.State = IsolationFull
+	case !p.At.IsZero():
+		s.State, s.Reasons = IsolationFailed, []string{p.Detail}
 	}
 	if i := a.state.Isolation; i != nil {
 		s.By, s.Reason = i.By, i.Reason

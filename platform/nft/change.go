@@ -34,7 +34,7 @@ func drain(have, want *Table) []netlink.Message {
 	var flush, remove []netlink.Message
 	for _, c := range have.Chains {
 		wanted := want.chain(c.Name)
-		if wanted == nil || !sameRules(c, *wanted) || !c.Hook.equal(wanted.Hook) {
+		if wanted == nil || !sameRules(want.Family, c, *wanted) || !c.Hook.equal(wanted.Hook) {
 			flush = append(flush, encodeFlush(want, c.Name))
 		}
 		if wanted == nil || !c.Hook.equal(wanted.Hook) {
@@ -74,7 +74,7 @@ func fill(have, want *Table) []netlink.Message {
 			out = append(out, encodeChain(want, c))
 			old = &Chain{}
 		}
-		if sameRules(*old, c) {
+		if sameRules(want.Family, *old, c) {
 			continue
 		}
 		for _, r := range c.Rules {
@@ -84,7 +84,18 @@ func fill(have, want *Table) []netlink.Message {
 	return out
 }
 
-func sameRules(a, b Chain) bool { return slices.EqualFunc(a.Rules, b.Rules, Rule.equal) }
+func sameRules(f Family, a, b Chain) bool {
+	return slices.EqualFunc(rulesIn(f, a), rulesIn(f, b), Rule.equal)
+}
+
+// rulesIn returns a chain's rules as they must be in a table of that family.
+func rulesIn(f Family, c Chain) []Rule {
+	out := make([]Rule, len(c.Rules))
+	for i, r := range c.Rules {
+		out[i] = r.in(f)
+	}
+	return out
+}
 
 // Differences says in words how what is in force differs from what is wanted;
 // it is empty if they are the same.
@@ -113,7 +124,7 @@ func Differences(have, want *Table) []string {
 		case !old.Hook.equal(c.Hook):
 			say("chain %s hangs somewhere else or has another policy", c.Name)
 		default:
-			out = append(out, ruleDifferences(*old, c)...)
+			out = append(out, ruleDifferences(want.Family, *old, c)...)
 		}
 	}
 	for _, s := range have.Sets {
@@ -129,18 +140,19 @@ func Differences(have, want *Table) []string {
 	return out
 }
 
-func ruleDifferences(have, want Chain) []string {
-	if sameRules(have, want) {
+func ruleDifferences(f Family, have, want Chain) []string {
+	if sameRules(f, have, want) {
 		return nil
 	}
 	var out []string
-	for _, r := range want.Rules {
-		if !slices.ContainsFunc(have.Rules, r.equal) {
+	ours, theirs := rulesIn(f, want), rulesIn(f, have)
+	for _, r := range ours {
+		if !slices.ContainsFunc(theirs, r.equal) {
 			out = append(out, fmt.Sprintf("chain %s lacks the rule %s", want.Name, r.Text()))
 		}
 	}
-	for _, r := range have.Rules {
-		if !slices.ContainsFunc(want.Rules, r.equal) {
+	for _, r := range theirs {
+		if !slices.ContainsFunc(ours, r.equal) {
 			out = append(out, fmt.Sprintf("chain %s has the rule %s, which is not the agent's", want.Name, r.Text()))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -66,7 +67,27 @@ func decodeHook(ad *netlink.AttributeDecoder, h *Hook) error {
 			h.Priority = ad.Int32()
 		case attrHookDevice:
 			h.Device = ad.String()
+		case attrHookDevices:
+			ad.Nested(func(list *netlink.AttributeDecoder) error { return decodeDevices(list, h) })
 		}
+	}
+	return nil
+}
+
+// decodeDevices reads the devices of a hook. Several of them, which this package
+// never writes, become one Device with a name that no device can have.
+func decodeDevices(ad *netlink.AttributeDecoder, h *Hook) error {
+	var names []string
+	for ad.Next() {
+		name := ad.String()
+		if ad.Type() == attrDevicePrefix {
+			name += "*"
+		}
+		names = append(names, name)
+	}
+	h.AnyDevice = slices.Equal(names, []string{"*"})
+	if !h.AnyDevice {
+		h.Device = strings.Join(names, " ")
 	}
 	return nil
 }
@@ -179,6 +200,7 @@ type boundary struct {
 	key, end []byte
 	isEnd    bool
 	timeout  time.Duration
+	left     time.Duration
 }
 
 // decodeElements reads the elements of s out of one message.
@@ -217,6 +239,8 @@ func decodeBoundary(ad *netlink.AttributeDecoder) boundary {
 			b.isEnd = ad.Uint32()&elemIntervalEnd != 0
 		case attrElemTimeout:
 			b.timeout = time.Duration(ad.Uint64()) * time.Millisecond
+		case attrElemLeft:
+			b.left = time.Duration(ad.Uint64()) * time.Millisecond
 		}
 	}
 	return b
@@ -257,7 +281,7 @@ func elements(s Set, bounds []boundary) []Element {
 		if b.isEnd {
 			continue
 		}
-		e := Element{First: unpadded(s.Key, b.key), Timeout: b.timeout}
+		e := Element{First: unpadded(s.Key, b.key), Timeout: b.timeout, Left: b.left}
 		e.Last = e.First
 		switch {
 		case s.Interval && concat && b.end != nil:

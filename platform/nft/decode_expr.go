@@ -18,6 +18,14 @@ func (v values) number(kind uint16) uint32 {
 	return binary.BigEndian.Uint32(b)
 }
 
+func (v values) long(kind uint16) uint64 {
+	b := v[kind]
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
 // data returns the NFTA_DATA_VALUE inside an attribute.
 func (v values) data(kind uint16) []byte { return readValues(v[kind])[attrDataValue] }
 
@@ -44,18 +52,32 @@ func decodeExpr(name string, data []byte) (Expr, bool) {
 	switch name {
 	case "meta":
 		e = Meta{v.number(2)}
+		if v[3] != nil {
+			e = SetMeta{v.number(2)}
+		}
 	case "payload":
 		e = Payload{Base(v.number(2)), v.number(3), v.number(4)}
 	case "ct":
 		e = CT{v.number(2)}
+		if v[4] != nil {
+			e = SetCT{v.number(2)}
+		}
+	case "socket":
+		e = Cgroup{v.number(3)}
+	case "counter":
+		e = Counter{Bytes: v.long(1), Packets: v.long(2)}
 	case "fib":
 		e = FIB{v.number(2), v.number(3)}
 	case "bitwise":
-		e = Mask{v.data(4)}
+		m := Mask{Bits: v.data(4), Flip: v.data(5)}
+		if len(bytes.Trim(m.Flip, "\x00")) == 0 {
+			m.Flip = nil
+		}
+		e = m
 	case "cmp":
 		e = Cmp{Op(v.number(2)), v.data(3)}
 	case "lookup":
-		e = Lookup{v.text(1)}
+		e = Lookup{v.text(1), v.number(5) == lookupInverted}
 	case "immediate":
 		verdict := readValues(readValues(v[2])[attrDataVerdict])
 		e = Verdict(int32(verdict.number(attrVerdictCode)))

@@ -16,7 +16,7 @@ func everything() Table {
 	return Table{
 		Family: Inet, Name: "t", Flags: Owner | Persist,
 		Sets: []Set{
-			{Name: "lease", Key: []Type{Mark}, Timed: true, Elements: []Element{{Word(0), Word(0), 15 * time.Minute}}},
+			{Name: "lease", Key: []Type{Mark}, Timed: true, Elements: []Element{{First: Word(0), Last: Word(0), Timeout: 15 * time.Minute}}},
 			{Name: "ports", Key: []Type{InetService}, Interval: true, Elements: []Element{
 				{First: Port(22), Last: Port(22)}, {First: Port(23), Last: Port(25)}, {First: Port(60000), Last: Port(65535)},
 			}},
@@ -32,6 +32,10 @@ func everything() Table {
 				NewRule("", State.Any(Word(New|Related)), AddressType.Is(Word(Unicast)), Then(Verdict(Accept))),
 				NewRule("", InName.Is(Name("eth0")), ICMPv6Type.Between([]byte{133}, []byte{136}), Then(ResetTCP)),
 				NewRule("", TransportProtocol.Is([]byte{UDP}), Then(Reject{Type: 2, Code: 3})),
+				NewRule("", LeaseEnded("lease"), Then(Accept)),
+				NewRule("", UserID.Is(Word(1000)), PacketMark.With(16), ConnMark.With(16), Then(Counter{}), Then(Accept)),
+				NewRule("", ControlGroup(1).Is(Long(77)), ConnMark.Any(Word(16)), PacketMark.NotIn("lease"), Then(Accept)),
+				NewRule("", LaterFragment(), EtherType.Is(Frame(0x0806)), NextHeader.Is([]byte{44}), Then(Accept)),
 			}},
 			{Name: "plain"},
 		},
@@ -67,6 +71,10 @@ func TestTableText(t *testing.T) {
 		ct state related,new fib daddr type unicast accept
 		iifname "eth0" icmpv6 type 133-136 reject with tcp reset
 		meta l4proto udp [reject {2 3}]
+		meta mark & 0x00000000 != @lease accept
+		meta skuid 1000 meta mark set meta mark | 0x00000010 ct mark set ct mark | 0x00000010 counter accept
+		socket cgroupv2 level 1 77 ct mark & 0x00000010 != 0x00000000 meta mark != @lease accept
+		ip frag-off & 8191 != 0 meta protocol arp ip6 nexthdr 44 accept
 	}
 	chain plain {
 	}
@@ -143,7 +151,7 @@ func TestChanges(t *testing.T) {
 		{"a chain less", &whole, change(func(t *Table) { t.Chains = t.Chains[:1] }), "flush -chain"},
 		{"a chain more", change(func(t *Table) { t.Chains = t.Chains[:1] }), &whole, "+chain"},
 		{"a set less", &whole, change(func(t *Table) { t.Sets = t.Sets[:3] }), "-set"},
-		{"another hook", &whole, change(func(t *Table) { t.Chains[0].Hook.Priority++ }), "flush -chain +chain +rule +rule +rule +rule +rule"},
+		{"another hook", &whole, change(func(t *Table) { t.Chains[0].Hook.Priority++ }), "flush -chain +chain +rule +rule +rule +rule +rule +rule +rule +rule +rule"},
 		{"new", nil, change(func(t *Table) { t.Sets, t.Chains = t.Sets[:1], t.Chains[1:] }), "+table +set +element +chain"},
 		{"other flags", &whole, change(func(t *Table) { t.Flags = 0; t.Sets, t.Chains = nil, nil }), "-table +table"},
 	} {
@@ -162,8 +170,8 @@ func TestForeignExpressionsAreUnknown(t *testing.T) {
 	if err != nil || !strings.Contains(r.Text(), "[paylorn") {
 		t.Errorf("got %q, %v; want the unknown expression shown", r.Text(), err)
 	}
-	if _, ok := decodeExpr("lookup", []byte{8, 0, 5, 0, 0, 0, 0, 1}); ok {
-		t.Error("an inverted lookup passed for one of ours")
+	if _, ok := decodeExpr("lookup", []byte{8, 0, 5, 0, 0, 0, 0, 2}); ok {
+		t.Error("a lookup with a flag that is not ours passed for one of ours")
 	}
 }
 

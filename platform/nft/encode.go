@@ -166,7 +166,10 @@ func encodeChain(t *Table, c Chain) netlink.Message {
 			nest(ae, attrChainHook, func(hook *netlink.AttributeEncoder) {
 				hook.Uint32(attrHookNumber, h.Number)
 				hook.Int32(attrHookPriority, h.Priority)
-				if h.Device != "" {
+				switch {
+				case h.AnyDevice: // a prefix that every name has
+					nest(hook, attrHookDevices, func(devices *netlink.AttributeEncoder) { devices.String(attrDevicePrefix, "") })
+				case h.Device != "":
 					hook.String(attrHookDevice, h.Device)
 				}
 			})
@@ -197,7 +200,7 @@ func encodeRule(t *Table, chain string, r Rule) netlink.Message {
 		ae.String(attrRuleTable, t.Name)
 		ae.String(attrRuleChain, chain)
 		nest(ae, attrRuleExprs, func(list *netlink.AttributeEncoder) {
-			for _, e := range r.Exprs {
+			for _, e := range r.in(t.Family).Exprs {
 				nest(list, attrListElem, func(ae *netlink.AttributeEncoder) {
 					ae.String(attrExprName, e.name())
 					nest(ae, attrExprData, func(data *netlink.AttributeEncoder) { encodeExpr(data, e) })
@@ -225,6 +228,19 @@ func encodeExpr(ae *netlink.AttributeEncoder, e Expr) {
 	case CT:
 		ae.Uint32(1, register)
 		ae.Uint32(2, e.Key)
+	case SetMeta:
+		ae.Uint32(2, e.Key)
+		ae.Uint32(3, register)
+	case SetCT:
+		ae.Uint32(2, e.Key)
+		ae.Uint32(4, register)
+	case Cgroup:
+		ae.Uint32(1, socketCgroup)
+		ae.Uint32(2, register)
+		ae.Uint32(3, e.Level)
+	case Counter:
+		ae.Uint64(1, e.Bytes)
+		ae.Uint64(2, e.Packets)
 	case FIB:
 		ae.Uint32(1, register)
 		ae.Uint32(2, e.Result)
@@ -234,7 +250,9 @@ func encodeExpr(ae *netlink.AttributeEncoder, e Expr) {
 		ae.Uint32(2, register)
 		ae.Uint32(3, uint32(len(e.Bits)))
 		encodeValue(ae, 4, e.Bits)
-		encodeValue(ae, 5, make([]byte, len(e.Bits)))
+		flip := make([]byte, len(e.Bits))
+		copy(flip, e.Flip)
+		encodeValue(ae, 5, flip)
 	case Cmp:
 		ae.Uint32(1, register)
 		ae.Uint32(2, uint32(e.Op))
@@ -242,6 +260,9 @@ func encodeExpr(ae *netlink.AttributeEncoder, e Expr) {
 	case Lookup:
 		ae.String(1, e.Set)
 		ae.Uint32(2, register)
+		if e.Not {
+			ae.Uint32(5, lookupInverted)
+		}
 	case Verdict:
 		ae.Uint32(1, registerVerdict)
 		nest(ae, 2, func(data *netlink.AttributeEncoder) {

@@ -1,6 +1,9 @@
 package nft
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // Expr is one instruction of the kernel's packet machine. All but verdicts work
 // on one register: a load fills it, a test reads it.
@@ -33,12 +36,29 @@ const (
 // (NFT_CT_*). A packet that is not tracked fails the rule.
 type CT struct{ Key uint32 }
 
+// SetMeta gives the packet the register's value (NFT_META_*), SetCT its
+// connection (NFT_CT_*).
+type (
+	SetMeta struct{ Key uint32 }
+	SetCT   struct{ Key uint32 }
+)
+
+// Cgroup loads the number of the control group (v2) that the packet's socket was
+// made in, or of its parent so many levels below the root. A packet without a
+// socket fails the rule.
+type Cgroup struct{ Level uint32 }
+
+// Counter counts the packets that come to it. It begins at its values; what it
+// has counted is no difference between two rules.
+type Counter struct{ Packets, Bytes uint64 }
+
 // FIB loads what routing says (NFT_FIB_RESULT_*) about the address that Flags
 // choose (NFTA_FIB_F_*).
 type FIB struct{ Result, Flags uint32 }
 
-// Mask keeps the bits of the register that are set in it.
-type Mask struct{ Bits []byte }
+// Mask keeps those of the register's bits that are set in Bits, then turns over
+// those that are set in Flip; nil turns none.
+type Mask struct{ Bits, Flip []byte }
 
 // Cmp goes on only if the register compares with Value.
 type Cmp struct {
@@ -57,8 +77,11 @@ const (
 	AtLeast  Op = 5
 )
 
-// Lookup goes on only if the register is in the set.
-type Lookup struct{ Set string }
+// Lookup goes on only if the register is in the set, or is not.
+type Lookup struct {
+	Set string
+	Not bool
+}
 
 // Verdict ends a chain for this packet: Drop for good, Accept for this chain.
 type Verdict int32
@@ -88,6 +111,10 @@ type Unknown struct {
 func (Meta) name() string      { return "meta" }
 func (Payload) name() string   { return "payload" }
 func (CT) name() string        { return "ct" }
+func (SetMeta) name() string   { return "meta" }
+func (SetCT) name() string     { return "ct" }
+func (Cgroup) name() string    { return "socket" }
+func (Counter) name() string   { return "counter" }
 func (FIB) name() string       { return "fib" }
 func (Mask) name() string      { return "bitwise" }
 func (Cmp) name() string       { return "cmp" }
@@ -101,7 +128,10 @@ func (u Unknown) name() string { return u.Name }
 func NewRule(comment string, parts ...[]Expr) Rule {
 	r := Rule{Comment: comment}
 	for _, part := range parts {
-		for len(part) >= 2 && isProtocolTest(part) && r.has(part[:2]) {
+		for {
+			if _, _, ok := protocolTest(part); !ok || !r.has(part[:2]) {
+				break
+			}
 			part = part[2:]
 		}
 		r.Exprs = append(r.Exprs, part...)
@@ -119,9 +149,57 @@ func (r Rule) has(pair []Expr) bool {
 	return false
 }
 
-// isProtocolTest tells whether a list begins with a test that fields need.
-func isProtocolTest(exprs []Expr) bool {
-	return exprs[0] == Expr(NetworkProtocol.load) || exprs[0] == Expr(TransportProtocol.load)
+// protocolTest tells whether a list begins with a test that fields need: which,
+// and for what value. The type of a frame says as much as NetworkProtocol.
+func protocolTest(exprs []Expr) (load Expr, value byte, ok bool) {
+	test, ok := at[Cmp](exprs, 1)
+	if !ok || test.Op != Equal {
+		return nil, 0, false
+	}
+	switch exprs[0] {
+	case NetworkProtocol.load, TransportProtocol.load:
+		if len(test.Value) == 1 {
+			return exprs[0], test.Value[0], true
+		}
+	case EtherType.load:
+		for _, v := range versions() {
+			if bytes.Equal(test.Value, v.frame) {
+				return NetworkProtocol.load, v.protocol, true
+			}
+		}
+	}
+	return nil, 0, false
+}
+
+// version is a version of IP, as NetworkProtocol and as the type of a frame.
+type version struct {
+	protocol byte
+	frame    []byte
+}
+
+func versions() []version {
+	return []version{{V4, Frame(0x0800)}, {V6, Frame(0x86dd)}}
+}
+
+// in returns the rule as it must be in a table of that family. Below IP the
+// kernel does not know NetworkProtocol: there the type of the frame tells.
+func (r Rule) in(f Family) Rule {
+	if f == Inet {
+		return r
+	}
+	out := Rule{Comment: r.Comment, Exprs: slices.Clone(r.Exprs)}
+	for i := range out.Exprs {
+		load, value, ok := protocolTest(out.Exprs[i:])
+		if !ok || load != NetworkProtocol.load {
+			continue
+		}
+		for _, v := range versions() {
+			if value == v.protocol {
+				out.Exprs[i], out.Exprs[i+1] = EtherType.load, Cmp{Equal, v.frame}
+			}
+		}
+	}
+	return out
 }
 
 func (r Rule) equal(other Rule) bool {

@@ -128,6 +128,36 @@ func showIndex(b []byte) string {
 	return fmt.Sprintf("0x%x", b)
 }
 
+// showWord shows a mark.
+func showWord(b []byte) string {
+	if n, ok := word(b); ok {
+		return fmt.Sprintf("0x%08x", n)
+	}
+	return fmt.Sprintf("0x%x", b)
+}
+
+// showNative shows a number in the machine's byte order.
+func showNative(b []byte) string {
+	switch len(b) {
+	case 4:
+		return strconv.FormatUint(uint64(binary.NativeEndian.Uint32(b)), 10)
+	case 8:
+		return strconv.FormatUint(binary.NativeEndian.Uint64(b), 10)
+	}
+	return fmt.Sprintf("0x%x", b)
+}
+
+func showEtherType(b []byte) string {
+	if len(b) != 2 {
+		return fmt.Sprintf("0x%x", b)
+	}
+	n := binary.BigEndian.Uint16(b)
+	if name := nameOf([]named[uint16]{{0x0800, "ip"}, {0x86dd, "ip6"}, {0x0806, "arp"}}, n); name != "" {
+		return name
+	}
+	return fmt.Sprintf("0x%04x", n)
+}
+
 func showName(b []byte) string {
 	return strconv.Quote(strings.TrimRight(string(b), "\x00"))
 }

@@ -72,6 +72,7 @@ var (
 type Element struct {
 	First, Last []byte
 	Timeout     time.Duration // 0: none
+	Left        time.Duration // of the timeout, as read
 }
 
 // Chain is a list of rules. Without a Hook no packet gets there by itself.
@@ -87,15 +88,23 @@ type Hook struct {
 	Number   uint32 // Prerouting, Forward, ...; netdev and bridge have their own
 	Priority int32
 	Policy   Verdict // Accept or Drop
-	Device   string  // netdev only
+
+	// The netdev family hooks devices: one, or all there are and will be. Linux
+	// before 6.16 knows no hook on all.
+	Device    string
+	AnyDevice bool
 }
 
-// The hooks of the inet family (NF_INET_* of linux/netfilter.h).
+// The hooks of the inet and the bridge family (NF_INET_*, NF_BR_*), and of the
+// netdev family (NF_NETDEV_*).
 const (
 	Prerouting uint32 = 0
 	Input      uint32 = 1
 	Forward    uint32 = 2
 	Output     uint32 = 3
+
+	NetdevIngress uint32 = 0
+	NetdevEgress  uint32 = 1
 )
 
 // Rule is a list of expressions; a packet that passes them all meets the
@@ -145,6 +154,17 @@ func (s Set) without(other Set) []Element {
 // what was wanted.
 func (e Element) equal(other Element) bool {
 	return bytes.Equal(e.First, other.First) && bytes.Equal(e.Last, other.Last)
+}
+
+// Packets returns how many packets the rule's counter has seen; without a
+// counter, none.
+func (r Rule) Packets() uint64 {
+	for _, e := range r.Exprs {
+		if c, ok := e.(Counter); ok {
+			return c.Packets
+		}
+	}
+	return 0
 }
 
 func (h *Hook) equal(other *Hook) bool {

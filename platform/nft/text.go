@@ -84,14 +84,17 @@ func (c Chain) text(family Family) string {
 	fmt.Fprintf(&b, "\tchain %s {\n", c.Name)
 	if h := c.Hook; h != nil {
 		device := ""
-		if h.Device != "" {
+		switch {
+		case h.AnyDevice:
+			device = ` devices = { "*" }`
+		case h.Device != "":
 			device = fmt.Sprintf(" device %q", h.Device)
 		}
 		fmt.Fprintf(&b, "\t\ttype %s hook %s%s priority %d; policy %s;\n",
 			h.Type, hookName(family, h.Number), device, h.Priority, nameOf(verdictNames(), h.Policy))
 	}
 	for _, r := range c.Rules {
-		fmt.Fprintf(&b, "\t\t%s\n", r.Text())
+		fmt.Fprintf(&b, "\t\t%s\n", r.in(family).Text())
 	}
 	b.WriteString("\t}\n")
 	return b.String()
@@ -101,10 +104,14 @@ func (c Chain) text(family Family) string {
 // writes is shown in square brackets, and is not nft's language.
 func (r Rule) Text() string {
 	var words []string
-	seen := map[string]byte{} // the protocols tested so far, by field
+	seen := map[Expr]byte{} // the protocols tested so far, by what loads them
 	for rest := r.Exprs; len(rest) > 0; {
 		text, n := statement(rest, seen)
-		if n != 2 || !isProtocolTest(rest) || !needed(rest[:n], rest[n:]) {
+		load, value, ok := protocolTest(rest)
+		if ok {
+			seen[load] = value
+		}
+		if !ok || !needed(load, value, rest[n:]) {
 			words = append(words, text)
 		}
 		rest = rest[n:]
@@ -117,25 +124,31 @@ func (r Rule) Text() string {
 
 // statement renders the first statement of exprs and says how many of them it
 // took.
-func statement(exprs []Expr, seen map[string]byte) (string, int) {
+func statement(exprs []Expr, seen map[Expr]byte) (string, int) {
 	f, ok := fieldOf(exprs[0], seen)
 	if !ok || len(exprs) < 2 {
 		return describe(exprs[0]), 1
 	}
 	switch test := exprs[1].(type) {
 	case Lookup:
-		return f.name + " @" + test.Set, 2
+		return f.name + test.text(), 2
 	case Cmp:
-		if test.Op == Equal && len(test.Value) == 1 {
-			seen[f.name] = test.Value[0]
-		}
 		if last, ok := at[Cmp](exprs, 2); ok && test.Op == AtLeast && last.Op == AtMost {
 			return fmt.Sprintf("%s %s-%s", f.name, f.show(test.Value), f.show(last.Value)), 3
 		}
 		return f.name + operator(test.Op) + f.show(test.Value), 2
 	case Mask:
+		if f.store != nil && len(exprs) > 2 && exprs[2] == f.store && inverse(test.Bits, test.Flip) {
+			return fmt.Sprintf("%s set %s | %s", f.name, f.name, f.show(test.Flip)), 3
+		}
+		if test.Flip != nil {
+			break
+		}
 		if value, ok := at[Cmp](exprs, 2); ok && len(value.Value) == len(test.Bits) {
 			return f.masked(test.Bits, value), 3
+		}
+		if set, ok := at[Lookup](exprs, 2); ok {
+			return fmt.Sprintf("%s & %s%s", f.name, f.show(test.Bits), set.text()), 3
 		}
 	}
 	return describe(exprs[0]), 1
@@ -144,7 +157,7 @@ func statement(exprs []Expr, seen map[string]byte) (string, int) {
 // masked renders a test of some bits of the field.
 func (f Field) masked(mask []byte, value Cmp) string {
 	none := len(bytes.Trim(value.Value, "\x00")) == 0
-	if value.Op == NotEqual && none {
+	if value.Op == NotEqual && none && f.flags {
 		return f.name + " " + f.show(mask)
 	}
 	bits := prefixLength(mask)
@@ -155,16 +168,31 @@ func (f Field) masked(mask []byte, value Cmp) string {
 	if op == "" {
 		op = "=="
 	}
-	return fmt.Sprintf("%s & (%s) %s %s", f.name, f.show(mask), op, f.show(value.Value))
+	shown := f.show(mask)
+	if strings.Contains(shown, "|") {
+		shown = "(" + shown + ")"
+	}
+	return fmt.Sprintf("%s & %s %s %s", f.name, shown, op, f.show(value.Value))
 }
 
-// needed tells whether a later field gets its meaning from the protocol test
-// that exprs begin with; nft(8) does not print such a test.
-func needed(exprs []Expr, later []Expr) bool {
-	value := exprs[1].(Cmp).Value
+func (l Lookup) text() string {
+	if l.Not {
+		return " != @" + l.Set
+	}
+	return " @" + l.Set
+}
+
+// inverse tells whether each bit is set in one of the two.
+func inverse(a, b []byte) bool {
+	return slices.EqualFunc(a, b, func(x, y byte) bool { return x == ^y })
+}
+
+// needed tells whether a later field gets its meaning from the test for that
+// protocol; nft(8) does not print such a test.
+func needed(load Expr, value byte, later []Expr) bool {
 	for _, f := range fields() {
 		for _, n := range f.needs {
-			if n.field.load == exprs[0] && bytes.Equal(value, []byte{n.value}) && slices.ContainsFunc(later, func(e Expr) bool { return e == f.load }) {
+			if n.field.load == load && n.value == value && slices.ContainsFunc(later, func(e Expr) bool { return e == f.load }) {
 				return true
 			}
 		}
@@ -173,14 +201,17 @@ func needed(exprs []Expr, later []Expr) bool {
 }
 
 // fieldOf returns the field that e loads, given the protocols tested so far.
-func fieldOf(e Expr, seen map[string]byte) (Field, bool) {
+func fieldOf(e Expr, seen map[Expr]byte) (Field, bool) {
+	if group, ok := e.(Cgroup); ok {
+		return ControlGroup(group.Level), true
+	}
 	for _, f := range fields() {
 		if f.load != e {
 			continue
 		}
 		met := true
 		for _, n := range f.needs {
-			value, ok := seen[n.field.name]
+			value, ok := seen[n.field.load]
 			met = met && ok && value == n.value
 		}
 		if met {
@@ -213,6 +244,8 @@ func describe(e Expr) string {
 		if e == ResetTCP {
 			return "reject with tcp reset"
 		}
+	case Counter:
+		return "counter"
 	case Unknown:
 		return fmt.Sprintf("[%s %x]", e.Name, e.Data)
 	}

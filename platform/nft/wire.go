@@ -54,6 +54,10 @@ const (
 	attrHookNumber   = 1
 	attrHookPriority = 2
 	attrHookDevice   = 3
+	attrHookDevices  = 4
+
+	attrDeviceName   = 1
+	attrDevicePrefix = 2
 
 	attrRuleTable    = 1
 	attrRuleChain    = 2
@@ -78,6 +82,7 @@ const (
 	attrElemKey     = 1
 	attrElemFlags   = 3
 	attrElemTimeout = 4
+	attrElemLeft    = 5 // NFTA_SET_ELEM_EXPIRATION
 	attrElemKeyEnd  = 10
 
 	attrListElem    = 1
@@ -100,6 +105,12 @@ const (
 	setConcat    = 128
 
 	elemIntervalEnd = 1
+)
+
+// Keys and flags of expressions (NFT_SOCKET_CGROUPV2, NFT_LOOKUP_F_INV).
+const (
+	socketCgroup   = 3
+	lookupInverted = 1
 )
 
 // register is the one that every expression works on (NFT_REG_1); verdicts have

@@ -146,12 +146,30 @@ type item struct {
 // walk visits every bucket and every item, in order, and returns the first fault
 // it found. It goes on after one, as far as it can.
 func (p *pages) walk(bucket func(name string, sequence uint64), visit func(item)) error {
+	p.buckets(func(string) bool { return true }, bucket, visit)
+	if p.found == nil {
+		p.freelist()
+	}
+	return p.found
+}
+
+// walkOne visits the items of one bucket, and proves no more than it reads.
+func (p *pages) walkOne(bucket string, visit func(item)) error {
+	p.buckets(func(name string) bool { return name == bucket }, func(string, uint64) {}, visit)
+	return p.found
+}
+
+// buckets visits the wanted buckets and their items.
+func (p *pages) buckets(wanted func(name string) bool, bucket func(name string, sequence uint64), visit func(item)) {
 	p.tree(p.root, 0, nil, nil, func(flags uint32, name, head []byte) {
 		if flags&flagBucket == 0 || len(head) < bucketHeader || len(name) > largestBucket {
 			p.fault(false, errors.New("the list of buckets is damaged"))
 			return
 		}
 		own := string(name)
+		if !wanted(own) {
+			return
+		}
 		bucket(own, binary.NativeEndian.Uint64(head[8:]))
 		leaf := func(flags uint32, key, value []byte) {
 			if flags != 0 {
@@ -171,10 +189,6 @@ func (p *pages) walk(bucket func(name string, sequence uint64), visit func(item)
 		}
 		p.leaf(inline, nil, nil, leaf)
 	})
-	if p.found == nil {
-		p.freelist()
-	}
-	return p.found
 }
 
 // tree visits the leaves under a page, whose keys must be at least low and less

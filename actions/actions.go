@@ -4,6 +4,7 @@
 package actions
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,12 +68,16 @@ type Order struct {
 type Terms struct {
 	Isolation platform.Isolation // the isolation to use, names resolved
 	Protected Protected
+	Logins    []platform.PortRule // ports at which people log in from afar
+	StateDir  string              // where the agent keeps its state; "" is /var/lib/firebreak
 	// Allowed are ports that policy allows by name: an owner that serves one of
 	// them as well is not closed on account of another port.
 	Allowed []platform.PortRule
 	Contact string    // sentence with the phone number, for notices
 	By      time.Time // deadline a person is told for flagged work; zero: none
 }
+
+func (t Terms) stateDir() string { return cmp.Or(t.StateDir, "/var/lib/firebreak") }
 
 // Protected is what is never acted on.
 type Protected struct {

@@ -2,7 +2,6 @@ package actions
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -73,25 +72,16 @@ func previewCases() []previewCase {
 	m.AddProcess("/usr/bin/nc", tcp("0.0.0.0:4444"))
 	m.AddService("ssh", "/usr/sbin/sshd", tcp("*:22"))
 
-	isolated := Order{Terms: Terms{Isolation: platform.Isolation{
-		Keep: []platform.Peer{
-			{Network: netip.MustParsePrefix("192.0.2.7/32"), Protocol: platform.TCP, Port: 443},
-			{Network: netip.MustParsePrefix("198.51.100.0/24"), Protocol: platform.TCP, Port: 22, Inbound: true},
-		},
-		Resolvers: []netip.Addr{netip.MustParseAddr("192.0.2.53")}, DHCP: true, Lease: 15 * time.Minute,
-	}}}
-	return []previewCase{
+	return append([]previewCase{
 		{"block-port, a file server", BlockPort, m, portOrder(m, platform.TCP, 445)},
 		{"block-port, ssh", BlockPort, m, portOrder(m, platform.TCP, 22)},
-		{"isolate-host, some are kept", IsolateHost, m, isolated},
-		{"isolate-host, nobody is kept", IsolateHost, m, Order{}},
 		{"close-port, a service with a second port", ClosePort, m, portOrder(m, platform.TCP, 445)},
 		{"close-port, a service that another one needs", ClosePort, m, portOrder(m, platform.TCP, 6379)},
 		{"close-port, a socket unit", ClosePort, m, portOrder(m, platform.TCP, 631)},
 		{"close-port, a program started by hand", ClosePort, m, portOrder(m, platform.TCP, 4444)},
 		{"close-port, ssh", ClosePort, m, portOrder(m, platform.TCP, 22)},
 		{"flag-os-upgrade, with a date", FlagOSUpgrade, m, upgradeOrder()},
-	}
+	}, isolateCases()...)
 }
 
 func upgradeOrder() Order {

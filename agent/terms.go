@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ func (a *Agent) newTerms() {
 	p := a.policy
 	a.terms.Contact = contact(p.Contact)
 	a.terms.Protected, a.terms.Allowed = policy.Protect(p, a.snapshot), policy.Allowed(p)
+	a.terms.Logins, a.terms.StateDir = a.logins(), filepath.Dir(a.cfg.Evidence)
 	a.keepKnown()
 	a.terms.Isolation.Resolvers = a.resolvers(p)
 	a.applied = false
@@ -48,7 +50,7 @@ func (a *Agent) keepKnown() {
 	users, err := keptUsers(rules.Keep)
 	a.trouble("users", err)
 	iso.Users = users
-	iso.Lease, iso.Closed = time.Duration(rules.Lease), rules.OnLeaseEnd == "closed"
+	iso.Lease, iso.Closed, iso.Max = time.Duration(rules.Lease), rules.OnLeaseEnd == "closed", time.Duration(rules.Max)
 	iso.Resolvers = a.terms.Isolation.Resolvers
 	a.terms.Isolation = iso
 }
@@ -198,9 +200,20 @@ func (a *Agent) kept(addr string) bool {
 
 // remoteLogin tells whether people log in to this host on a port; 0 is any port.
 func (a *Agent) remoteLogin(port uint16) bool {
-	return port == 0 || slices.ContainsFunc(detect.Protected(a.policy, a.snapshot), func(p detect.ProtectedPort) bool {
-		return p.First <= port && port <= p.Last && (p.Why == "SSH" || p.Why == "RDP")
+	return port == 0 || slices.ContainsFunc(a.logins(), func(r platform.PortRule) bool {
+		return r.First <= port && port <= r.Last
 	})
+}
+
+// logins are the ports at which people log in to this host from afar.
+func (a *Agent) logins() []platform.PortRule {
+	var ports []platform.PortRule
+	for _, p := range detect.Protected(a.policy, a.snapshot) {
+		if p.Why == "SSH" || p.Why == "RDP" {
+			ports = append(ports, p.PortRule)
+		}
+	}
+	return ports
 }
 
 // keptNames says who stays reachable, as the policy says it. What the policy

@@ -43,6 +43,7 @@ func (o *observer) Snapshot(ctx context.Context, parts Parts) (Snapshot, error) 
 		{PartListeners, o.lookAtListeners},
 		{PartRestrictions, o.lookAtRestrictions},
 		{PartSessions, o.lookAtSessions},
+		{PartNetwork, o.lookAtNetwork},
 	}
 	for _, l := range looks {
 		switch {

@@ -75,8 +75,7 @@ func (h *Host) boot() (err error) {
 	if h.ns, err = h.network.site.Namespace(name); err != nil {
 		return err
 	}
-	port := fmt.Sprintf("port%d-%d", h.number, h.boots)
-	if err := h.ns.Plug(h.network.hub, "host0", port, prefixes(h.number)...); err != nil {
+	if err := h.ns.Plug(h.network.hub, "host0", h.port(), prefixes(h.number)...); err != nil {
 		return err
 	}
 	cgroup, err := h.network.site.Cgroup(name)
@@ -103,6 +102,9 @@ func (h *Host) boot() (err error) {
 	}
 	return nil
 }
+
+// port is the far end of the host's cable, at the switch.
+func (h *Host) port() string { return fmt.Sprintf("port%d-%d", h.number, h.boots) }
 
 func (h *Host) nspawnArgs() []string {
 	args := []string{

@@ -50,19 +50,21 @@ func (n Namespace) Path() string { return "/run/netns/" + n.Name }
 
 // Do calls f on a thread that is in the namespace. Sockets that f opens stay in
 // it; goroutines that f starts are not in it.
-func (n Namespace) Do(f func() error) error {
+func (n Namespace) Do(f func() error) error { return doIn(n.Path(), f) }
+
+func doIn(path string, f func() error) error {
 	done := make(chan error)
 	go func() {
 		// The thread is never unlocked, so it ends with this goroutine and no
 		// other one runs in the wrong namespace.
 		runtime.LockOSThread()
-		done <- n.enterAnd(f)
+		done <- enterAnd(path, f)
 	}()
 	return <-done
 }
 
-func (n Namespace) enterAnd(f func() error) error {
-	file, err := os.Open(n.Path())
+func enterAnd(path string, f func() error) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("open namespace: %w", err)
 	}

@@ -209,10 +209,15 @@ func TestSnapshotBoot(t *testing.T) {
 
 func TestEventsNameWhatChanged(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
-	events := make(chan Event, 1)
+	events := make(chan Event, 10)
 	ended := make(chan struct{})
+	diag, err := sockets.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer diag.Close()
 	go func() {
-		watchListeners(ctx, events, 5*time.Millisecond)
+		watchListeners(ctx, diag, func(p Part, why string) { events <- Event{p, why} }, 5*time.Millisecond)
 		close(ended)
 	}()
 	defer func() {

@@ -44,6 +44,9 @@ func openOutside(ctx context.Context, v6 bool) (*outside, error) {
 	return o, nil
 }
 
+// wirePrefix begins the name of each, so that the agent knows its own.
+const wirePrefix = "vethfb"
+
 // wireName names the host's end. Network managers are to leave it alone, and the
 // safest name for that is the one every container has: NetworkManager takes no
 // veth by itself, ConnMan's default blacklist has "veth", and systemd-networkd
@@ -51,7 +54,7 @@ func openOutside(ctx context.Context, v6 bool) (*outside, error) {
 func wireName() string {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails, by its documentation
-	return "vethfb" + hex.EncodeToString(b[:])
+	return wirePrefix + hex.EncodeToString(b[:])
 }
 
 func (o *outside) join(ctx context.Context, v6 bool) error {

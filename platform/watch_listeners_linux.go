@@ -15,27 +15,20 @@ import (
 // the kernel's tables of listening sockets, some 0.1 ms in all.
 const pollEvery = time.Second
 
-// Events says when a port begins or ceases to listen.
-func (o *observer) Events(ctx context.Context) <-chan Event {
-	events := make(chan Event, 1)
-	go func() {
-		defer close(events)
-		if o.root == "" {
-			watchListeners(ctx, events, pollEvery)
-		}
-		<-ctx.Done()
-	}()
-	return events
-}
-
-// watchListeners polls until ctx ends, or at once gives up where the kernel does
-// not answer: the snapshots' gaps say so better than an event could.
-func watchListeners(ctx context.Context, events chan<- Event, every time.Duration) {
+// listenerSource polls the listeners. Where the kernel does not answer there is
+// none: the snapshots' gaps say so better than an event could.
+func listenerSource() (source, error) {
 	diag, err := sockets.Open()
 	if err != nil {
-		return
+		return nil, err
 	}
-	defer diag.Close()
+	return func(ctx context.Context, say func(Part, string)) {
+		defer diag.Close()
+		watchListeners(ctx, diag, say, pollEvery)
+	}, nil
+}
+
+func watchListeners(ctx context.Context, diag *sockets.Reader, say func(Part, string), every time.Duration) {
 	w := listenerWatch{diag: diag, udp: newUDPServices()}
 	if _, err := w.poll(); err != nil {
 		return
@@ -48,13 +41,8 @@ func watchListeners(ctx context.Context, events chan<- Event, every time.Duratio
 			return
 		case <-tick.C:
 		}
-		changed, err := w.poll()
-		if err != nil || !changed {
-			continue
-		}
-		select {
-		case events <- Event{Part: PartListeners, Why: w.why()}:
-		default: // one that was not taken yet has the same effect
+		if changed, err := w.poll(); err == nil && changed {
+			say(PartListeners, w.why())
 		}
 	}
 }

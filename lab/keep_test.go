@@ -37,7 +37,7 @@ func TestKeepAllows(t *testing.T) {
 	}
 	later := func(p Packet) Packet { p.Later = true; return p }
 	tagged := func(p Packet) Packet { p.VLANs = []uint16{7}; return p }
-	const syn, synAck, ack, rst = tcpSYN, tcpSYN | tcpACK, tcpACK, 0x04
+	const syn, synAck, ack, rst = tcpSYN, tcpSYN | tcpACK, tcpACK, tcpRST
 	for _, c := range []struct {
 		name string
 		p    Packet

@@ -155,6 +155,9 @@ func (s *scene) tryAll() []error {
 	return errs
 }
 
+// fromKeptPort is the one vector that only connection tracking can stop.
+const fromKeptPort = "datagram from a kept peer's port"
+
 // vectors are all the ways that are tried. The order gives them their marks.
 var vectors = []vector{
 	{"TCP out", out, func(s *scene, m mark) error { return s.host.connect(s.attacker.v4, m.port) }},
@@ -245,7 +248,7 @@ var vectors = []vector{
 	{"connection from a kept peer's port", tracked, func(s *scene, m mark) error {
 		return s.management.segment(s.management.v4, 443, s.host.v4, m)
 	}},
-	{"datagram from a kept peer's port", tracked, func(s *scene, m mark) error {
+	{fromKeptPort, tracked, func(s *scene, m mark) error {
 		return s.management.datagram(s.host.v4, m.port, 444, m.text)
 	}},
 	{"container out", through, func(s *scene, m mark) error {

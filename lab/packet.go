@@ -48,6 +48,7 @@ const (
 	protoICMPv6 = 58
 
 	tcpSYN = 0x02
+	tcpRST = 0x04
 	tcpACK = 0x10
 )
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -18,9 +19,21 @@ import (
 type Watch struct {
 	mu      sync.Mutex
 	packets []Packet
+	arrived map[arrival][]time.Time // what a host's cable brought it
 	stop    chan struct{}
 	readers sync.WaitGroup
 	taps    []tap
+}
+
+// arrival is what tells a TCP segment that came over a cable from one that the
+// host made itself, with somebody else's address, to end a connection of its own.
+type arrival struct {
+	from, to netip.AddrPort
+	flags    byte
+}
+
+func arrivalOf(p Packet) arrival {
+	return arrival{netip.AddrPortFrom(p.From, p.FromPort), netip.AddrPortFrom(p.To, p.ToPort), p.Flags}
 }
 
 // tap is one socket that packets are read from.
@@ -35,7 +48,7 @@ const kept = 256
 
 // NewWatch makes a watch that looks nowhere yet.
 func NewWatch(t testing.TB) *Watch {
-	w := &Watch{stop: make(chan struct{})}
+	w := &Watch{stop: make(chan struct{}), arrived: map[arrival][]time.Time{}}
 	t.Cleanup(func() {
 		close(w.stop)
 		w.readers.Wait()
@@ -60,7 +73,7 @@ func (w *Watch) Since(at time.Time) []Packet {
 	defer w.mu.Unlock()
 	var out []Packet
 	for _, p := range w.packets {
-		if !p.At.Before(at) {
+		if !p.At.Before(at) && !w.ownReset(p) {
 			out = append(out, p)
 		}
 	}
@@ -68,10 +81,22 @@ func (w *Watch) Since(at time.Time) []Packet {
 	return out
 }
 
+// ownReset tells whether the host itself made a packet that reached it.
+func (w *Watch) ownReset(p Packet) bool {
+	return p.Place == "inside" && p.Protocol == protoTCP && p.Flags&tcpRST != 0 &&
+		!slices.ContainsFunc(w.arrived[arrivalOf(p)], func(at time.Time) bool { return p.At.Sub(at).Abs() < 50*time.Millisecond })
+}
+
 func (w *Watch) add(p Packet) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.packets = append(w.packets, p)
+}
+
+func (w *Watch) arrive(p Packet) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.arrived[arrivalOf(p)] = append(w.arrived[arrivalOf(p)], p.At)
 }
 
 // Wire records every frame that the host sends, at the far end of its cable.
@@ -103,11 +128,15 @@ func (w *Watch) Link(t testing.TB, place string, in func(func() error) error, li
 	if err == nil {
 		err = w.read(tap{place: place, fd: fd, frame: true}, func(data, control []byte, from unix.Sockaddr, at time.Time) (Packet, bool) {
 			sender, ok := from.(*unix.SockaddrLinklayer)
-			if !ok || sender.Pkttype == unix.PACKET_OUTGOING {
+			if !ok {
 				return Packet{}, false
 			}
 			p := readFrame(withTag(data, control))
 			p.At, p.Place, p.Out = at, place, out
+			if sender.Pkttype == unix.PACKET_OUTGOING {
+				w.arrive(p)
+				return Packet{}, false
+			}
 			return p, true
 		})
 	}

@@ -178,7 +178,3 @@ func answerOf(ctx context.Context, err error) (Answer, error) {
 	}
 	return "", err
 }
-
-func (prober) Raw(context.Context) (Answer, error) {
-	return "", fmt.Errorf("probe with a raw frame: %w", ErrUnsupported)
-}

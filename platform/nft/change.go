@@ -7,21 +7,45 @@ import (
 	"github.com/mdlayher/netlink"
 )
 
-// changes returns the requests that make have into want, to be sent as one
-// transaction; nil for either means that there is no such table.
+// changes returns the requests that make the tables of have into those of want,
+// to be sent as one transaction. What restricts comes before what is removed.
+func changes(have, want []*Table) []netlink.Message {
+	var out []netlink.Message
+	for _, w := range want {
+		out = append(out, tableChanges(find(have, w.Key()), w)...)
+	}
+	for _, h := range have {
+		if find(want, h.Key()) == nil {
+			out = append(out, encodeTableRemoval(h))
+		}
+	}
+	return out
+}
+
+func find(tables []*Table, k Key) *Table {
+	for _, t := range tables {
+		if t.Key() == k {
+			return t
+		}
+	}
+	return nil
+}
+
+// tableChanges makes have into want; nil means that there is no such table.
 //
 // A table that stays is changed in place: sets lose and gain elements, chains
 // are emptied and filled again. Deleting a chain or a table and making it anew,
 // even in one transaction, lets a few packets through between the two; it is
 // done only where the kernel allows nothing else.
-func changes(have, want *Table) []netlink.Message {
+//
+// A table that outlived its owner is adopted as it is; the kernel allows no
+// other change of a table's flags.
+func tableChanges(have, want *Table) []netlink.Message {
 	switch {
-	case want == nil && have == nil:
-		return nil
-	case want == nil:
-		return []netlink.Message{encodeTableRemoval(have)}
 	case have == nil:
 		return append([]netlink.Message{encodeTable(want)}, fill(&Table{}, want)...)
+	case have.Flags == Persist && want.Flags == Owner|Persist:
+		return slices.Concat([]netlink.Message{encodeTable(want)}, drain(have, want), fill(have, want))
 	case have.Flags != want.Flags:
 		return append([]netlink.Message{encodeTableRemoval(have), encodeTable(want)}, fill(&Table{}, want)...)
 	}

@@ -324,6 +324,65 @@ func previous(b []byte) []byte {
 	return b
 }
 
+// generation is a state of nftables, and who made it.
+type generation struct {
+	id, pid uint32
+	process string
+}
+
+func decodeGeneration(m netlink.Message) (generation, error) {
+	ad, err := attributes(m)
+	if err != nil {
+		return generation{}, err
+	}
+	var g generation
+	for ad.Next() {
+		switch ad.Type() {
+		case attrGenID:
+			g.id = ad.Uint32()
+		case attrGenPID:
+			g.pid = ad.Uint32()
+		case attrGenProcess:
+			g.process = ad.String()
+		}
+	}
+	return g, wrapDecode("generation", ad.Err())
+}
+
+// decodeTouched reads in which table the thing is that a message is about.
+func decodeTouched(m netlink.Message) (Key, error) {
+	ad, err := attributes(m)
+	if err != nil {
+		return Key{}, err
+	}
+	k := Key{Family: Family(m.Data[0])}
+	for ad.Next() {
+		if ad.Type() == attrAnyTable {
+			k.Name = ad.String()
+		}
+	}
+	return k, wrapDecode("change", ad.Err())
+}
+
+// decodeFlowtable reads a flowtable's family, table and name, as nft(8) writes
+// them.
+func decodeFlowtable(m netlink.Message) (string, error) {
+	ad, err := attributes(m)
+	if err != nil {
+		return "", err
+	}
+	var table, name string
+	for ad.Next() {
+		switch ad.Type() {
+		case attrAnyTable:
+			table = ad.String()
+		case attrFlowtableName:
+			name = ad.String()
+		}
+	}
+	return familyName(Family(m.Data[0])) + " " + table + " " + name, wrapDecode("flowtable", ad.Err())
+}
+
 func wrapDecode(what string, err error) error {
 	if err != nil {
 		return fmt.Errorf("decode %s: %w", what, err)

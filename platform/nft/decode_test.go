@@ -135,6 +135,12 @@ func TestChanges(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
+	tables := func(t *Table) []*Table {
+		if t == nil {
+			return nil
+		}
+		return []*Table{t}
+	}
 	whole := everything()
 	change := func(f func(*Table)) *Table { c := everything(); f(&c); return &c }
 	for _, c := range []struct {
@@ -153,9 +159,10 @@ func TestChanges(t *testing.T) {
 		{"a set less", &whole, change(func(t *Table) { t.Sets = t.Sets[:3] }), "-set"},
 		{"another hook", &whole, change(func(t *Table) { t.Chains[0].Hook.Priority++ }), "flush -chain +chain +rule +rule +rule +rule +rule +rule +rule +rule +rule"},
 		{"new", nil, change(func(t *Table) { t.Sets, t.Chains = t.Sets[:1], t.Chains[1:] }), "+table +set +element +chain"},
+		{"an orphan", change(func(t *Table) { t.Flags = Persist }), &whole, "+table"},
 		{"other flags", &whole, change(func(t *Table) { t.Flags = 0; t.Sets, t.Chains = nil, nil }), "-table +table"},
 	} {
-		if got := kinds(changes(c.have, c.want)); got != c.out {
+		if got := kinds(changes(tables(c.have), tables(c.want))); got != c.out {
 			t.Errorf("%s: got %q; want %q", c.name, got, c.out)
 		}
 	}
@@ -208,6 +215,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		_ = got.Text()
 		_ = Differences(&got, &table)
-		_ = changes(&got, &table)
+		_ = changes([]*Table{&got}, []*Table{&table})
+		_, _ = decodeGeneration(m)
+		_, _ = decodeTouched(m)
+		_, _ = decodeFlowtable(m)
 	})
 }

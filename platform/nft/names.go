@@ -23,8 +23,13 @@ func nameOf[T comparable](names []named[T], value T) string {
 	return ""
 }
 
-func familyNames() []named[Family] {
-	return []named[Family]{{Inet, "inet"}, {Netdev, "netdev"}, {Bridge, "bridge"}}
+// familyName names a family; those this package never writes have tables too.
+func familyName(f Family) string {
+	names := []named[Family]{{Inet, "inet"}, {2, "ip"}, {3, "arp"}, {Netdev, "netdev"}, {Bridge, "bridge"}, {10, "ip6"}}
+	if name := nameOf(names, f); name != "" {
+		return name
+	}
+	return strconv.Itoa(int(f))
 }
 
 func verdictNames() []named[Verdict] {

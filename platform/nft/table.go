@@ -114,6 +114,15 @@ type Rule struct {
 	Comment string
 }
 
+// Key names one table.
+type Key struct {
+	Family Family
+	Name   string
+}
+
+// Key names the table.
+func (t *Table) Key() Key { return Key{t.Family, t.Name} }
+
 // chain returns the chain of that name, or nil.
 func (t *Table) chain(name string) *Chain {
 	for i := range t.Chains {

@@ -10,7 +10,7 @@ import (
 // Text renders the table in the language of nft(8), which can load it.
 func (t Table) Text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "table %s %s {\n", nameOf(familyNames(), t.Family), t.Name)
+	fmt.Fprintf(&b, "table %s %s {\n", familyName(t.Family), t.Name)
 	if flags := flagNames(t.Flags); flags != "" {
 		fmt.Fprintf(&b, "\tflags %s\n", flags)
 	}

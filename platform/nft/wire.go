@@ -10,9 +10,7 @@ import (
 // Numbers of the kernel's interface, from linux/netfilter/nfnetlink.h and
 // linux/netfilter/nf_tables.h.
 const (
-	subsystem  = 10 // NFNL_SUBSYS_NFTABLES
-	batchBegin = 0x10
-	batchEnd   = 0x11
+	subsystem = 10 // NFNL_SUBSYS_NFTABLES
 
 	headerLen = 4 // struct nfgenmsg
 )
@@ -93,7 +91,12 @@ const (
 	attrExprName = 1
 	attrExprData = 2
 
-	attrGenID = 1
+	attrGenID      = 1
+	attrGenPID     = 2
+	attrGenProcess = 3
+
+	attrAnyTable      = 1 // the same for all things in a table
+	attrFlowtableName = 2
 )
 
 // Flags of sets and of elements (NFT_SET_*, NFT_SET_ELEM_*).
@@ -136,20 +139,6 @@ func message(c command, family Family, flags netlink.HeaderFlags, fill func(*net
 		},
 		Data: append([]byte{byte(family), 0, 0, 0}, body...),
 	}
-}
-
-// batch wraps requests into one transaction: all of them or none. The kernel
-// answers only the last, or the first that it refuses.
-func batch(requests []netlink.Message) []netlink.Message {
-	edge := func(kind netlink.HeaderType) netlink.Message {
-		return netlink.Message{
-			Header: netlink.Header{Type: kind, Flags: netlink.Request},
-			Data:   []byte{0, 0, 0, subsystem},
-		}
-	}
-	out := append([]netlink.Message{edge(batchBegin)}, requests...)
-	out[len(out)-1].Header.Flags |= netlink.Acknowledge
-	return append(out, edge(batchEnd))
 }
 
 // attributes returns a decoder for the body of a message of the kernel.

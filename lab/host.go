@@ -27,6 +27,7 @@ type Host struct {
 	IPv4 netip.Addr
 	IPv6 netip.Addr
 
+	lower   string // the file systems below its own changes
 	number  int
 	network *Network
 	boots   int
@@ -53,7 +54,7 @@ func (h *Host) create() error {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
-	options := "lowerdir=" + h.network.base.root + ",upperdir=" + upper + ",workdir=" + work
+	options := "lowerdir=" + h.lower + ",upperdir=" + upper + ",workdir=" + work
 	if err := unix.Mount("overlay", h.root(), "overlay", 0, options); err != nil {
 		return fmt.Errorf("mount overlay: %w", err)
 	}

@@ -5,6 +5,7 @@ package lab
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -84,11 +85,26 @@ func prefixes(number int) []netip.Prefix {
 // are up.
 func (n *Network) Boot(t testing.TB, names ...string) []*Host {
 	t.Helper()
+	return n.boot(t, n.base.root, names)
+}
+
+// BootWith boots one host on which more Debian packages are installed.
+func (n *Network) BootWith(t testing.TB, name string, packages ...string) *Host {
+	t.Helper()
+	lower, err := n.base.with(packages)
+	if err != nil {
+		t.Fatalf("install %s: %v", strings.Join(packages, ", "), err)
+	}
+	return n.boot(t, lower, []string{name})[0]
+}
+
+func (n *Network) boot(t testing.TB, lower string, names []string) []*Host {
+	t.Helper()
 	hosts := make([]*Host, len(names))
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
-		hosts[i] = &Host{Name: name, IPv4: ipv4(11 + i), IPv6: ipv6(11 + i), number: 11 + i, network: n}
+		hosts[i] = &Host{Name: name, IPv4: ipv4(11 + i), IPv6: ipv6(11 + i), number: 11 + i, network: n, lower: lower}
 		wg.Go(func() {
 			if errs[i] = hosts[i].create(); errs[i] == nil {
 				errs[i] = hosts[i].boot()

@@ -317,7 +317,7 @@ func newLink(t *testing.T, h *lab.Host, w *lab.Watch, name string, subnet byte) 
 				if err != nil {
 					return err
 				}
-				here = place{do: func(f func() error) error { return h.Do(f) }, link: name, mac: itf.HardwareAddr, index: itf.Index}
+				here = place{do: func(f func() error) error { return h.Do(f) }, link: name, mac: itf.HardwareAddr, index: itf.Index, times: 3}
 				return nil
 			})
 			if err != nil {

@@ -81,10 +81,11 @@ type place struct {
 	local  netip.Addr // its link-local address, without a zone
 	mac    net.HardwareAddr
 	index  int
+	times  int // how often it sends the same
 }
 
 func newPlace(do func(func() error) error, link string, v4, v6 netip.Addr) (place, error) {
-	p := place{do: do, link: link, v4: v4, v6: v6}
+	p := place{do: do, link: link, v4: v4, v6: v6, times: 3}
 	end := time.Now().Add(5 * time.Second)
 	for !p.local.IsValid() {
 		err := do(func() error {
@@ -301,10 +302,21 @@ func quiet(err error) error {
 	return err
 }
 
-const (
-	attempts = 3
-	patience = 300 * time.Millisecond
-)
+// patience is how long a connection may take.
+const patience = 300 * time.Millisecond
+
+// repeat calls send as often as the place sends.
+func (p place) repeat(send func() error) error {
+	for i := range p.times {
+		if i > 0 {
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err := send(); quiet(err) != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (p place) connect(to netip.Addr, port uint16) error { return p.connectFrom(0, to, port) }
 
@@ -337,13 +349,10 @@ func (p place) datagram(to netip.Addr, port, from uint16, payload []byte) error 
 			return err
 		}
 		defer conn.Close()
-		for range attempts {
-			if _, err := conn.Write(payload); quiet(err) != nil {
-				return err
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		return nil
+		return p.repeat(func() error {
+			_, err := conn.Write(payload)
+			return err
+		})
 	}))
 }
 
@@ -411,7 +420,7 @@ func (s *scene) talk(m mark) error {
 	if !ok {
 		return errors.New("nothing is connected")
 	}
-	for range attempts {
+	for range s.host.times {
 		for _, end := range []net.Conn{ends.host, ends.other} {
 			if err := end.SetWriteDeadline(time.Now().Add(patience)); quiet(err) != nil {
 				return err
@@ -566,13 +575,7 @@ func (p place) raw(domain, protocol int, to netip.Addr, data []byte) error {
 		if to.Is4() {
 			address = &unix.SockaddrInet4{Addr: to.As4()}
 		}
-		for range attempts {
-			if err := unix.Sendto(fd, data, 0, address); quiet(err) != nil {
-				return err
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		return nil
+		return p.repeat(func() error { return unix.Sendto(fd, data, 0, address) })
 	}))
 }
 
@@ -589,13 +592,7 @@ func (p place) frames(pastQueue bool, frame []byte) error {
 				return err
 			}
 		}
-		for range attempts {
-			if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: p.index}); quiet(err) != nil {
-				return err
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
-		return nil
+		return p.repeat(func() error { return unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: p.index}) })
 	}))
 }
 

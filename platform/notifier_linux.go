@@ -13,13 +13,51 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// notifier tells people by what there is: terminals, desktops, and the texts that
+// are shown at a login.
+type notifier struct {
+	terminals terminals
+	desktops  *desktops
+	banner    banner
+}
+
+func newNotifier() Notifier {
+	return notifier{terminals{dev: "/dev", sessions: readSessions}, newDesktops(), banner{}}
+}
+
+// Notify writes to the terminals first: they never make anybody wait.
+func (n notifier) Notify(ctx context.Context, text string) ([]string, error) {
+	told, err := n.terminals.Notify(ctx, text)
+	var users userNames
+	users.refresh()
+	for _, uid := range n.desktops.show(ctx, text) {
+		told = append(told, users.name(uid))
+	}
+	slices.Sort(told)
+	if told = slices.Compact(told); len(told) > 0 {
+		err = nil // by one way or the other
+	}
+	return told, err
+}
+
+func (n notifier) Banner(_ context.Context, text string) error {
+	if text == "" {
+		if err := n.banner.take(); err != nil {
+			return fmt.Errorf("take away login banner: %w", err)
+		}
+		return nil
+	}
+	if err := n.banner.put(text); err != nil {
+		return fmt.Errorf("put up login banner: %w", err)
+	}
+	return nil
+}
+
 // terminals shows texts on the terminals of who is logged in.
 type terminals struct {
 	dev      string // the folder they are in
 	sessions func() ([]Session, error)
 }
-
-func newNotifier() Notifier { return terminals{dev: "/dev", sessions: readSessions} }
 
 func (n terminals) Notify(ctx context.Context, text string) ([]string, error) {
 	open, err := n.open()
@@ -105,8 +143,4 @@ func (n terminals) show(line string, message []byte) bool {
 	}
 	written, err := unix.Write(fd, message)
 	return err == nil && written > 0
-}
-
-func (n terminals) Banner(context.Context, string) error {
-	return fmt.Errorf("put up login banner: %w", ErrUnsupported)
 }

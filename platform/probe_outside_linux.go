@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -147,30 +146,18 @@ func (r *rtnl) passes(name string, a netip.Addr) bool {
 }
 
 // live is the life of the thread: it leaves for a new namespace and does there
-// what it is told until jobs is closed. The goroutine never unlocks the thread,
-// so the thread ends with it. The first thread of a process cannot end, and
-// /proc/PID/ns shows its namespace as that of the process: if this goroutine was
-// put there, it holds that thread and lets another do the work.
+// what it is told until jobs is closed.
 func (o *outside) live(started chan<- error) {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		defer runtime.UnlockOSThread()
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			o.live(started)
-		}()
-		<-done
-		return
-	}
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		started <- fmt.Errorf("make network namespace: %w", err)
-		return
-	}
-	started <- nil
-	for job := range o.jobs {
-		job()
-	}
+	onLostThread(func() {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			started <- fmt.Errorf("make network namespace: %w", err)
+			return
+		}
+		started <- nil
+		for job := range o.jobs {
+			job()
+		}
+	})
 }
 
 // run does f on the thread in the namespace: sockets that f opens belong there.

@@ -59,6 +59,8 @@ func StatusOf(s agent.Status) Status {
 		w.Isolation = &Isolation{
 			Since: utc(i.Since), Until: utc(i.Until), Reason: opt(i.Reason), By: opt(i.By),
 			Threat: opt(i.Threat), Proved: i.Proved, Detail: opt(i.Detail), Keep: each(i.Keep, same),
+			State: opt(i.State), Reasons: each(i.Reasons, same), LeaseSeconds: int64(i.Lease / time.Second), Closed: i.Closed,
+			Ended: i.Ended, Told: each(i.Told, same),
 		}
 	}
 	if p := s.Paused; p != nil {

@@ -25,7 +25,14 @@ func (s Status) Redact() Status {
 	if s.Isolation != nil {
 		i := *s.Isolation
 		i.By, i.Detail = whoActs(i.By), nil
-		i.Reason = withoutPaths(i.Reason)
+		i.Reason, i.Reasons = withoutPaths(i.Reason), each(i.Reasons, pathless)
+		i.Told = []string{}
+		i.Keep = each(i.Keep, func(keep string) string {
+			if strings.HasPrefix(keep, "user:") {
+				return "user:" + hidden
+			}
+			return keep
+		})
 		s.Isolation = &i
 	}
 	if s.Paused != nil {

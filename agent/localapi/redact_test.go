@@ -14,6 +14,8 @@ var classes = map[string]string{
 	"schema": open, "state": open, "host": open, "mode": open, "isolated": open, "redacted": "changed",
 	"isolation.since": open, "isolation.until": open, "isolation.reason": sentence, "isolation.by": gone,
 	"isolation.threat": open, "isolation.proved": open, "isolation.detail": gone, "isolation.keep": open,
+	"isolation.state": open, "isolation.reasons": sentence, "isolation.lease_seconds": open, "isolation.closed": open,
+	"isolation.ended_connections": open, "isolation.told": gone,
 	"paused.by": gone, "paused.until": open, "open": open,
 	"blocked.protocol": open, "blocked.first": open, "blocked.last": open,
 	"flags.name": open, "flags.threat": open, "flags.text": sentence, "flags.to": open, "flags.by": open,
@@ -114,6 +116,19 @@ func TestRedactTakesNamesOutOfSentences(t *testing.T) {
 	}
 	if by := ThreatOf(samba).redact().Actions; by[0].By == nil || by[1].By != nil {
 		t.Errorf("who acted: got %v and %v; want policy and nobody", by[0].By, by[1].By)
+	}
+}
+
+func TestRedactHidesUsersOfTheIsolation(t *testing.T) {
+	s := Status{Isolation: &Isolation{
+		Keep: []string{"hub", "user:lena", "unit:mesh.service"}, Told: []string{"lena"}, Reasons: []string{"cannot read /home/lena"},
+	}}
+	got := *s.Redact().Isolation
+	if want := "[hub user:[hidden] unit:mesh.service] [] [cannot read [hidden]]"; fmt.Sprint(got.Keep, got.Told, got.Reasons) != want {
+		t.Errorf("got %v %v %v; want %s", got.Keep, got.Told, got.Reasons, want)
+	}
+	if s.Isolation.Keep[1] != "user:lena" {
+		t.Error("the full status was changed")
 	}
 }
 

@@ -107,6 +107,13 @@ func TestOutputsKeepTheContract(t *testing.T) {
 		forms := []any{output}
 		switch o := output.(type) {
 		case Status:
+			isolated := fake.Status()
+			isolated.Isolation = &agent.IsolationStatus{Keep: []string{"hub"}}
+			proved := fake.Status()
+			proved.Isolation = &agent.IsolationStatus{
+				State: agent.IsolationDegraded, Reasons: []string{"this kernel cannot reject"}, Lease: 15 * time.Minute, Ended: 3, Told: []string{"lena"},
+			}
+			forms = append(forms, StatusOf(isolated), StatusOf(proved), StatusOf(proved).Redact())
 			forms = append(forms, o.Redact(), StatusOf(agent.Status{State: agent.StateUnsure, Mode: "audit", Policy: agent.PolicyStatus{Mode: "audit"}}))
 		case Threats:
 			forms = append(forms, o.Redact())

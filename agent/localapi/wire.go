@@ -51,6 +51,14 @@ type Isolation struct {
 	Proved bool       `json:"proved"`
 	Detail *string    `json:"detail"`
 	Keep   []string   `json:"keep"` // what still works
+	// State says how well it holds; null until it was tried. Reasons say why it
+	// is degraded or failed.
+	State        *agent.IsolationState `json:"state"`
+	Reasons      []string              `json:"reasons"`
+	LeaseSeconds int64                 `json:"lease_seconds"`     // the kernel ends it so long after the agent stops; 0: never
+	Closed       bool                  `json:"closed"`            // it does not: the host stays shut until it ends
+	Ended        int                   `json:"ended_connections"` // connections that were ended
+	Told         []string              `json:"told"`              // users who were told
 }
 
 // Pause is a time in which blocks are lifted.

@@ -49,6 +49,10 @@ type Step struct {
 	Enforced bool    `json:"enforced"` // false: only shown
 	WaitsFor *string `json:"waits_for"`
 	Why      *string `json:"why"`
+	// Costs are what the user loses by it, and Refused why it must not be done
+	// here, as far as that was worked out.
+	Costs   []string `json:"costs"`
+	Refused *string  `json:"refused"`
 }
 
 // Doctor is the answer to `firebreak doctor --json`.
@@ -83,6 +87,7 @@ type PolicyCheck struct {
 	Valid    bool            `json:"valid"`
 	Version  *string         `json:"version"`
 	Problems []PolicyProblem `json:"problems"`
+	Warnings []string        `json:"warnings"` // what is valid, and widens what gets in or out
 	// WouldShut are the open ports of this host that it would shut now.
 	WouldShut []PortJudgement `json:"would_shut"`
 	Gaps      []Gap           `json:"gaps"`

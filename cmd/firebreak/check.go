@@ -168,7 +168,7 @@ func stepsOf(plan policy.Plan) []localapi.Step {
 	for _, s := range plan.Steps {
 		out = append(out, localapi.Step{
 			Threat: s.Threat, Action: s.Action.Name, Kind: string(s.Action.Kind), Because: ptr(s.Because),
-			Enforced: s.Enforced, WaitsFor: ptr(string(s.Wait)), Why: ptr(s.Why),
+			Enforced: s.Enforced, WaitsFor: ptr(string(s.Wait)), Why: ptr(s.Why), Costs: []string{},
 		})
 	}
 	return out

@@ -28,7 +28,7 @@ func newPolicyCheck(e *env) *cobra.Command {
 func (e *env) policyCheck(ctx context.Context, file string) error {
 	out := localapi.PolicyCheck{
 		Schema: localapi.Schema, File: file,
-		Problems: []localapi.PolicyProblem{}, WouldShut: []localapi.PortJudgement{}, Gaps: []localapi.Gap{},
+		Problems: []localapi.PolicyProblem{}, Warnings: []string{}, WouldShut: []localapi.PortJudgement{}, Gaps: []localapi.Gap{},
 	}
 	data, err := configs.ReadPolicyFile(file)
 	if err != nil {
@@ -43,6 +43,7 @@ func (e *env) policyCheck(ctx context.Context, file string) error {
 		return exit(exitOpen)
 	}
 	out.Valid, out.Version = true, ptr(fmt.Sprintf("%s r%d", p.Name, p.Revision))
+	out.Warnings = append(out.Warnings, p.Warnings()...)
 	if err := e.wouldShut(ctx, p, &out); err != nil {
 		return err
 	}
@@ -123,6 +124,13 @@ func policyCheckScreen(p *page, c localapi.PolicyCheck) {
 		}
 		s := j.Subject.Port
 		p.row(label, fmt.Sprintf("%s %d of %s, by plan %s (%s)", s.Protocol, s.Port, ownerOf(*s), text(j.Plan), text(j.Because)), 2)
+	}
+	for i, warning := range c.Warnings {
+		label := "Beware"
+		if i > 0 {
+			label = ""
+		}
+		p.row(label, warning, 0)
 	}
 	gapRows(p, "Not seen", c.Gaps)
 	p.row("Next", "put it in place: it is in force within a second", 0)

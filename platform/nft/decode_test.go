@@ -3,6 +3,7 @@ package nft
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +124,88 @@ func TestDecodeIsTheInverseOfEncode(t *testing.T) {
 	}
 }
 
+// belowIP is a table of the netdev family, which knows IP by the type of frames.
+func belowIP() Table {
+	hook := func(device string) *Hook {
+		return &Hook{Type: "filter", Number: NetdevEgress, Priority: -190, Policy: Accept, Device: device, AnyDevice: device == ""}
+	}
+	return Table{Family: Netdev, Name: "t", Chains: []Chain{
+		{Name: "every", Hook: hook(""), Rules: []Rule{
+			NewRule("", NetworkProtocol.Is([]byte{V4}), UDPDest.Is(Port(67)), Then(Accept)),
+			NewRule("", IP6Dest.Within(netip.MustParsePrefix("ff02::16/128")), ICMPv6Type.Is([]byte{143}), HopLimit.Is([]byte{1}), Then(Counter{}), Then(Drop)),
+			NewRule("", IPSource.Within(netip.MustParsePrefix("192.0.2.0/24")), LaterFragment(), Then(Accept)),
+			NewRule("", EtherType.Is(Frame(0x888e)), Then(Accept)),
+			NewRule("", EtherType.Is(Frame(0x86dd)), Then(Drop)),
+		}},
+		{Name: "one", Hook: hook("eth0")},
+	}}
+}
+
+func TestRulesBelowIP(t *testing.T) {
+	table := belowIP()
+	want := `table netdev t {
+	chain every {
+		type filter hook egress devices = { "*" } priority -190; policy accept;
+		meta protocol ip udp dport 67 accept
+		ip6 daddr ff02::16 icmpv6 type 143 ip6 hoplimit 1 counter drop
+		ip saddr 192.0.2.0/24 ip frag-off & 8191 != 0 accept
+		meta protocol 0x888e accept
+		meta protocol ip6 drop
+	}
+	chain one {
+		type filter hook egress device "eth0" priority -190; policy accept;
+	}
+}
+`
+	if d := cmp.Diff(want, table.Text()); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	for _, c := range table.Chains {
+		_, read, err := decodeChain(encodeChain(&table, c))
+		if err != nil || !read.Hook.equal(c.Hook) {
+			t.Errorf("chain %s: got hook %+v, %v", c.Name, read.Hook, err)
+		}
+		for _, r := range c.Rules {
+			_, _, rule, err := decodeRule(encodeRule(&table, c.Name, r))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if slices.ContainsFunc(rule.Exprs, func(e Expr) bool { return e == NetworkProtocol.load }) {
+				t.Errorf("rule %s asks for NetworkProtocol, which netdev does not know", rule.Text())
+			}
+			read.Rules = append(read.Rules, rule)
+		}
+		if !sameRules(Netdev, read, c) {
+			t.Errorf("chain %s: what was written is not what was read: %q", c.Name, ruleDifferences(Netdev, read, c))
+		}
+	}
+}
+
+// A hook on several devices, which is never ours, equals none of ours.
+func TestSeveralDevices(t *testing.T) {
+	m := message(newChain, Netdev, 0, func(ae *netlink.AttributeEncoder) {
+		nest(ae, attrChainHook, func(hook *netlink.AttributeEncoder) {
+			nest(hook, attrHookDevices, func(devices *netlink.AttributeEncoder) {
+				devices.String(attrDevicePrefix, "eth")
+				devices.String(attrDeviceName, "lo")
+			})
+		})
+	})
+	_, c, err := decodeChain(m)
+	if err != nil || c.Hook.AnyDevice || c.Hook.Device != "eth* lo" {
+		t.Errorf("got %+v, %v", c.Hook, err)
+	}
+}
+
+// What a counter has counted is no difference, and can be read.
+func TestCounter(t *testing.T) {
+	table := belowIP()
+	_, _, r, err := decodeRule(encodeRule(&table, "every", NewRule("", Then(Counter{Packets: 7, Bytes: 700}), Then(Drop))))
+	if err != nil || r.Packets() != 7 || !r.equal(NewRule("", Then(Counter{}), Then(Drop))) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
 func TestChanges(t *testing.T) {
 	kinds := func(ms []netlink.Message) string {
 		names := map[command]string{
@@ -184,6 +267,8 @@ func TestForeignExpressionsAreUnknown(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	table := everything()
+	netdev := belowIP()
+	table.Chains = append(table.Chains, netdev.Chains...)
 	f.Add(encodeTable(&table).Data)
 	for _, c := range table.Chains {
 		f.Add(encodeChain(&table, c).Data)

@@ -60,6 +60,7 @@ func useSocket(fd int) (*socket, error) {
 	if !ok || protocol != unix.NETLINK_NETFILTER || address.Pid == 0 {
 		return nil, fmt.Errorf("file %d is no bound netlink socket to netfilter: %w", fd, unix.EPROTOTYPE)
 	}
+	unix.CloseOnExec(fd) // a child that kept it would keep our tables too
 	// Without CAP_NET_ADMIN the buffers stay small; nor is there much to send.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)

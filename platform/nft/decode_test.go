@@ -35,7 +35,7 @@ func everything() Table {
 				NewRule("", TransportProtocol.Is([]byte{UDP}), Then(Reject{Type: 2, Code: 3})),
 				NewRule("", LeaseEnded("lease"), Then(Accept)),
 				NewRule("", UserID.Is(Word(1000)), PacketMark.With(16), ConnMark.With(16), Then(Counter{}), Then(Accept)),
-				NewRule("", ControlGroup(1).Is(Long(77)), ConnMark.Any(Word(16)), PacketMark.NotIn("lease"), Then(Accept)),
+				NewRule("", ControlGroup(1).Is(Long(77)), ConnMark.Any(Word(16)), PacketMark.Masked(Word(0x80), Word(0x80)), PacketMark.NotIn("lease"), Then(Accept)),
 				NewRule("", LaterFragment(), EtherType.Is(Frame(0x0806)), NextHeader.Is([]byte{44}), Then(Accept)),
 			}},
 			{Name: "plain"},
@@ -74,7 +74,7 @@ func TestTableText(t *testing.T) {
 		meta l4proto udp [reject {2 3}]
 		meta mark & 0x00000000 != @lease accept
 		meta skuid 1000 meta mark set meta mark | 0x00000010 ct mark set ct mark | 0x00000010 counter accept
-		socket cgroupv2 level 1 77 ct mark & 0x00000010 != 0x00000000 meta mark != @lease accept
+		socket cgroupv2 level 1 77 ct mark & 0x00000010 != 0x00000000 meta mark & 0x00000080 == 0x00000080 meta mark != @lease accept
 		ip frag-off & 8191 != 0 meta protocol arp ip6 nexthdr 44 accept
 	}
 	chain plain {

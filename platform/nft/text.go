@@ -161,7 +161,7 @@ func (f Field) masked(mask []byte, value Cmp) string {
 		return f.name + " " + f.show(mask)
 	}
 	bits := prefixLength(mask)
-	if value.Op == Equal && bits >= 0 && (len(mask) == 4 || len(mask) == 16) {
+	if _, packet := f.load.(Payload); packet && value.Op == Equal && bits >= 0 && (len(mask) == 4 || len(mask) == 16) {
 		return fmt.Sprintf("%s %s/%d", f.name, f.show(value.Value), bits)
 	}
 	op := strings.TrimSpace(operator(value.Op))

@@ -90,7 +90,8 @@ type Hook struct {
 	Policy   Verdict // Accept or Drop
 
 	// The netdev family hooks devices: one, or all there are and will be. Linux
-	// before 6.16 knows no hook on all.
+	// before 6.17 knows no hook on all. Nor does an nft(8) on a libnftnl before
+	// 1.3.1: it takes the rules of such a chain for a race, and lists again for ever.
 	Device    string
 	AnyDevice bool
 }

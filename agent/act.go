@@ -298,12 +298,7 @@ func (a *Agent) setAct(t *threat.Threat, seq uint64, result, detail string, undo
 func (a *Agent) failed(t *threat.Threat, step policy.Step, err error) {
 	delete(a.busy, t.ID)
 	result := resultOf(err)
-	if !slices.ContainsFunc(t.Actions, func(x threat.Act) bool { return x.Detail == err.Error() && x.Result == result }) {
-		t.Did(threat.Act{
-			Name: step.Action.Name, Kind: string(step.Action.Kind), At: a.cfg.Now(), By: by(t),
-			Result: result, Detail: err.Error(),
-		})
-	}
+	a.couldNot(t, step, result, err.Error())
 	t.Attempts++
 	a.note("result", t.ID, step.Action.Name, fmt.Sprintf("%s, attempt %d: %v", result, t.Attempts, err))
 	a.touch(t)
@@ -313,6 +308,16 @@ func (a *Agent) failed(t *threat.Threat, step policy.Step, err error) {
 		return
 	}
 	a.retry[t.ID] = a.cfg.Now().Add(retryAfter << t.Attempts)
+}
+
+// couldNot adds to a threat an act that did not work, and why, once.
+func (a *Agent) couldNot(t *threat.Threat, step policy.Step, result, why string) {
+	if slices.ContainsFunc(t.Actions, func(x threat.Act) bool { return x.Detail == why && x.Result == result }) {
+		return
+	}
+	t.Did(threat.Act{
+		Name: step.Action.Name, Kind: string(step.Action.Kind), At: a.cfg.Now(), By: by(t), Result: result, Detail: why,
+	})
 }
 
 // orderFor returns the order for an action on t. Restrictions are those in

@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -40,6 +42,10 @@ type Config struct {
 	HostName       string
 	Log            *zap.Logger
 	Now            func() time.Time
+	// Boot tells which run of the host this is, and how long it has lasted.
+	Boot func() (platform.Boot, error)
+	// LookUp returns the addresses of a name.
+	LookUp func(ctx context.Context, name string) ([]netip.Addr, error)
 	// LookAgain is after how long a resolved threat is looked at again, beside
 	// at once and after a reboot.
 	LookAgain []time.Duration
@@ -52,6 +58,10 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Log: zap.NewNop(), Now: time.Now,
+		Boot: func() (platform.Boot, error) { return platform.ReadBoot(time.Now()) },
+		LookUp: func(ctx context.Context, name string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+		},
 		LookAgain: []time.Duration{time.Minute, time.Hour},
 		LookEvery: 5 * time.Minute,
 		EvidenceLimits: evidence.Limits{
@@ -63,23 +73,26 @@ func DefaultConfig() Config {
 // Agent is the running agent. The fields below the line belong to the loop;
 // the methods of ask.go may be called from any goroutine.
 type Agent struct {
-	cfg     Config
-	orders  chan request
-	looks   chan job // to the worker that looks
-	acts    chan job // to the worker that acts
-	results chan func(context.Context)
-	ended   chan struct{} // closed when the loop has ended
-	view    atomic.Pointer[view]
+	cfg      Config
+	orders   chan request
+	looks    chan job // to the worker that looks
+	acts     chan job // to the worker that acts
+	isolates chan job // to the workers that isolation never waits for
+	results  chan func(context.Context)
+	started  chan struct{} // closed when what was in force is in force again
+	ended    chan struct{} // closed when the loop has ended
+	view     atomic.Pointer[view]
 
 	// ---- owned by the loop ----
-	toLook  []job // looks, proofs and probes that wait for their worker
-	toAct   []job // changes of the host that wait for theirs
-	threats []threat.Threat
-	state   journal.State
-	intents map[uint64]journal.Intent // those that can be undone, or are open
-	batch   journal.Batch             // what the next record will hold
-	policy  configs.Policy
-	builtin configs.Policy // the embedded default
+	toLook    []job // looks, proofs and probes that wait for their worker
+	toAct     []job // changes of the host that wait for theirs
+	toIsolate []job // what isolation needs beside the loop
+	threats   []threat.Threat
+	state     journal.State
+	intents   map[uint64]journal.Intent // those that can be undone, or are open
+	batch     journal.Batch             // what the next record will hold
+	policy    configs.Policy
+	builtin   configs.Policy // the embedded default
 	// generation counts the policies that were in force: what was judged by one
 	// of the past is judged anew.
 	generation int
@@ -101,19 +114,50 @@ type Agent struct {
 	lastLook   time.Time
 	leftover   []platform.PortRule // in force when the journal was damaged: kept until the first look
 	applied    bool                // the restrictions in force are known to be the wanted ones
-	appliedAt  time.Time
-	applyAt    time.Time // when applying them is tried again
-	// provingIsolation is true while a proof of isolation is queued or under way.
-	provingIsolation bool
-	isolationAt      time.Time // when isolation was last proved
-	waiters          []waiter
-	recorded         map[string][32]byte // digests of the threats as the journal has them
-	lines            uint64              // written to the history in this run
-	lost             int                 // lines of the history that had to be dropped
-	recordAt         time.Time           // when writing the journal is tried again
-	damaged          bool                // the journal, while it was open
-	prunedAt         time.Time
-	started          time.Time
+	applies    int                 // how often they were put in force in this run
+	applyAt    time.Duration       // since boot: when applying them is tried again
+	applyWait  time.Duration       // how long was waited for it last
+	changedBy  string              // who changed them, by the last event
+	tampering  damped
+	isolating
+	waiters  []waiter
+	recorded map[string][32]byte // digests of the threats as the journal has them
+	lines    uint64              // written to the history in this run
+	lost     int                 // lines of the history that had to be dropped
+	recordAt time.Time           // when writing the journal is tried again
+	damaged  bool                // the journal, while it was open
+	prunedAt time.Time
+	since    time.Time // when this run began
+}
+
+// isolating is what the loop knows of isolation beside what is in the journal.
+type isolating struct {
+	bootless bool // the host does not know its boot
+	lastBoot platform.Boot
+	written  journal.Counted // what was written down of the time spent
+	lease    leasing
+	ends     time.Time // as it is shown
+
+	next       *cut                             // the isolation that is being prepared; nil: none
+	last       *cut                             // the one in force, if this run made it
+	ordered    *outcome                         // of the order that is being carried out
+	refused    string                           // why this computer must not be isolated; "" if it may
+	refusedFor map[string]bool                  // threats that were told so, and whether they wait for it
+	judgeAgain bool                             // whether it still must not
+	answered   map[netip.AddrPort]time.Duration // when management peers last answered, since boot
+	confirming *confirmation
+	isolations int     // how often the host was cut off in this run
+	proofs     int     // how often an isolation was tried in this run
+	sayCut     bool    // the history is told what the next cut ends
+	shown      *string // the login banner; nil: not known
+
+	// Why the isolation in force is not whole: connections that go on, what is
+	// out of reach, and what would stand against isolating now.
+	notCut  []string
+	network platform.Network
+	strands string
+
+	checking, reapplying, cutting, proving, judging, naming, banner chore
 }
 
 // What the agent can be in trouble with, where more than one place asks.
@@ -123,6 +167,9 @@ const (
 	troubleFirewall    = "firewall"
 	troublePolicyWatch = "policy watch"
 	troubleKeep        = "keep"
+	troubleLease       = "lease"
+	troubleConnections = "connections"
+	troubleBanner      = "banner"
 )
 
 // job is work for the worker. What it returns runs in the loop.
@@ -136,6 +183,8 @@ func New(c Config) (*Agent, error) {
 		orders:   make(chan request),
 		looks:    make(chan job),
 		acts:     make(chan job),
+		isolates: make(chan job),
+		started:  make(chan struct{}),
 		results:  make(chan func(context.Context)),
 		ended:    make(chan struct{}),
 		gone:     map[string]bool{},
@@ -146,9 +195,13 @@ func New(c Config) (*Agent, error) {
 		retry:    map[string]time.Time{},
 		intents:  map[uint64]journal.Intent{},
 		recorded: map[string][32]byte{},
-		started:  c.Now(),
+		since:    c.Now(),
 	}
-	var err error
+	a.answered, a.refusedFor = map[netip.AddrPort]time.Duration{}, map[string]bool{}
+	a.checking.gap, a.reapplying.gap, a.cutting.gap, a.proving.gap = checkGap, reapplyGap, cutGap, proveIsolationGap
+	a.judging.gap, a.banner.gap = cutGap, cutGap
+	boot, err := c.Boot()
+	a.bootless, a.lastBoot = err != nil || boot.ID == "", boot
 	if a.builtin, err = configs.Default(); err != nil {
 		return nil, fmt.Errorf("read built-in policy: %w", err)
 	}
@@ -184,13 +237,19 @@ func (a *Agent) Run(ctx context.Context) error {
 		go a.work(ctx, a.looks)
 	}
 	go a.work(ctx, a.acts)
+	for range isolators {
+		go a.work(ctx, a.isolates)
+	}
 	a.start(ctx)
+	a.turn(ctx)
+	close(a.started)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		timer.Reset(a.untilNext())
 		looks, look := offer(a.looks, a.toLook)
 		acts, act := offer(a.acts, a.toAct)
+		isolates, isolate := offer(a.isolates, a.toIsolate)
 		select {
 		case <-ctx.Done():
 			return a.stop()
@@ -202,6 +261,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		case acts <- act:
 			a.toAct = a.toAct[1:]
 			continue
+		case isolates <- isolate:
+			a.toIsolate = a.toIsolate[1:]
+			continue
 		case then := <-a.results:
 			then(ctx)
 		case e, ok := <-events:
@@ -209,7 +271,7 @@ func (a *Agent) Run(ctx context.Context) error {
 				events = nil
 				break
 			}
-			a.look(e.Why)
+			a.event(e)
 		case _, ok := <-policyChanged:
 			if !ok {
 				policyChanged = nil
@@ -229,6 +291,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // what changed. It may be called at any time and any number of times.
 func (a *Agent) turn(ctx context.Context) {
 	now := a.cfg.Now()
+	a.count(now)
 	// What has come to its end.
 	a.expire(now)
 	// Look, or look again.
@@ -252,6 +315,10 @@ func (a *Agent) turn(ctx context.Context) {
 // for an answer that does not come.
 const lookers = 4
 
+// isolators is the same for what isolation needs: telling people, ending
+// connections and proving go on at the same time.
+const isolators = 4
+
 // present returns the threats that the last look saw: what is gone is proved, and
 // not acted on.
 func (a *Agent) present() []threat.Threat {
@@ -270,6 +337,8 @@ func offer(to chan job, queue []job) (chan<- job, job) {
 func (a *Agent) enqueueLook(j job) { a.toLook = append(a.toLook, j) }
 
 func (a *Agent) enqueueAct(j job) { a.toAct = append(a.toAct, j) }
+
+func (a *Agent) enqueueIsolate(j job) { a.toIsolate = append(a.toIsolate, j) }
 
 // work carries out jobs, one after the other.
 func (a *Agent) work(ctx context.Context, jobs <-chan job) {
@@ -329,6 +398,9 @@ func (a *Agent) untilNext() time.Duration {
 	}
 	for _, until := range a.deadlines() {
 		sooner(until)
+	}
+	for _, wait := range a.waits() {
+		sooner(now.Add(wait))
 	}
 	return max(next.Sub(now), 50*time.Millisecond)
 }

@@ -44,7 +44,7 @@ type Status struct {
 // IsolationStatus says how and why the host is cut off.
 type IsolationStatus struct {
 	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"` // ends by itself
+	Until  time.Time `json:"until"` // ends by itself; by the clock as it is now
 	Reason string    `json:"reason"`
 	By     string    `json:"by"`     // the person, or the plan
 	Threat string    `json:"threat"` // its ID, or "" for a person's
@@ -56,6 +56,7 @@ type IsolationStatus struct {
 	// each; "" until it was tried for the first time.
 	State   IsolationState `json:"state"`
 	Reasons []string       `json:"reasons"`
+	Left    time.Duration  `json:"-"`      // until it ends by itself
 	Lease   time.Duration  `json:"lease"`  // after how long the kernel ends it if the agent stops
 	Closed  bool           `json:"closed"` // it then stays shut until Until
 	Ended   int            `json:"ended"`  // connections that were ended
@@ -131,6 +132,8 @@ type Reply struct {
 	Lines  []string       `json:"lines"` // what was or would be done
 	Threat *threat.Threat `json:"threat"`
 	Status *Status        `json:"status"`
+
+	refused *RefusedError // it turned out that the order must not be carried out
 }
 
 // RefusedError says why an order was not carried out, in words for the person

@@ -40,6 +40,10 @@ func (a *Agent) Status() Status {
 	return s
 }
 
+// Started is closed once the agent has put in force again what was in force, or
+// has tried to.
+func (a *Agent) Started() <-chan struct{} { return a.started }
+
 // Threats returns the open and excepted threats, worst first; all adds the
 // resolved ones.
 func (a *Agent) Threats(all bool) []threat.Threat {

@@ -2,8 +2,11 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +24,7 @@ type bench struct {
 	m   *platformtest.Machine
 	a   *Agent
 	dir string
+	dns map[string][]netip.Addr // what names are looked up to be
 }
 
 const enforcing = `version: firebreak/v1
@@ -80,6 +84,8 @@ func (b *bench) start() {
 	c := DefaultConfig()
 	c.Host, c.Journal, c.PolicyDir, c.Evidence = b.m.Host(), j, b.dir, filepath.Join(b.dir, "evidence")
 	c.Now, c.Version, c.HostName = b.m.Now, "test", "host"
+	c.Boot = func() (platform.Boot, error) { return b.m.Boot(), nil }
+	c.LookUp = b.lookUp
 	if b.a, err = New(c); err != nil {
 		b.Fatal(err)
 	}
@@ -109,11 +115,19 @@ func (b *bench) settle() {
 	b.Fatal("the agent does not come to rest")
 }
 
-// job carries out the next job, looks before acts, and tells whether there was
-// one.
+// lookUp is the name server of the bench.
+func (b *bench) lookUp(_ context.Context, name string) ([]netip.Addr, error) {
+	if addrs, ok := b.dns[name]; ok {
+		return slices.Clone(addrs), nil
+	}
+	return nil, errors.New("no such host")
+}
+
+// job carries out the next job, isolation and looks before acts, and tells whether
+// there was one.
 func (b *bench) job() bool {
 	ctx := b.Context()
-	for _, queue := range []*[]job{&b.a.toLook, &b.a.toAct} {
+	for _, queue := range []*[]job{&b.a.toIsolate, &b.a.toLook, &b.a.toAct} {
 		if len(*queue) > 0 {
 			j := (*queue)[0]
 			*queue = (*queue)[1:]

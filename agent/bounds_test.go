@@ -115,7 +115,7 @@ func TestAShortIsolationDoesNotEndThatOfPolicy(t *testing.T) {
 func TestAClockThatIsSetBackMakesNoIsolationLonger(t *testing.T) {
 	b := newBench(t, enforcing)
 	b.order(Order{Verb: Isolate, Reason: "x", For: time.Hour})
-	b.m.SetNow(b.m.Now().AddDate(-1, 0, 0))
+	b.m.SetClock(b.m.Now().AddDate(-1, 0, 0))
 	b.crash()
 	b.pass(time.Hour + time.Minute)
 	if b.m.InForce().Isolation != nil {

@@ -26,6 +26,8 @@ type seen struct {
 	err      error             // nothing could be read at all
 	// generation is that of the policy by which the findings were judged.
 	generation int
+	// applies is how often restrictions had been put in force before the look.
+	applies int
 }
 
 // lookDeadline bounds one look at the whole host.
@@ -40,7 +42,7 @@ func (a *Agent) look(why string) {
 		return
 	}
 	a.looking = true
-	generation, given := a.generation, a.givenPrograms()
+	generation, applies, given := a.generation, a.applies, a.givenPrograms()
 	host, in := a.cfg.Host, detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lookDeadline)
@@ -48,7 +50,7 @@ func (a *Agent) look(why string) {
 		s := observe(ctx, host, a.detectors(), in, platform.AllParts)
 		s.flags, s.flagsErr = readFlags(ctx, host)
 		s.programs = newPrograms(ctx, host, given, s.findings)
-		s.generation = generation
+		s.generation, s.applies = generation, applies
 		return func(context.Context) { a.looked(s) }
 	})
 }
@@ -62,7 +64,7 @@ func (a *Agent) lookIfDue(now time.Time) {
 		a.loadPolicy()
 	}
 	if a.troubles[troubleKeep] != "" {
-		a.resolveNames()
+		a.naming.ask()
 	}
 }
 
@@ -110,7 +112,7 @@ func (a *Agent) looked(s seen) {
 	if a.trouble("flags", s.flagsErr); s.flagsErr == nil {
 		a.flags = s.flags
 	}
-	a.terms.Protected = policy.Protect(a.policy, s.snapshot)
+	a.terms.Protected, a.terms.Logins = policy.Protect(a.policy, s.snapshot), a.logins()
 	f, err := threat.Follow(a.threats, s.findings, s.looked, now)
 	if err != nil {
 		a.trouble("follow", err)
@@ -138,9 +140,10 @@ func (a *Agent) looked(s seen) {
 	for _, id := range f.Gone {
 		a.gone[id] = true
 	}
+	a.judgeAgain = a.refused != ""
 	a.except(now)
 	a.rebooted(now)
-	a.noteForeignChange(s.snapshot)
+	a.noteForeignChange(s)
 }
 
 // changedSince marks every threat that this look saw for the next record, but

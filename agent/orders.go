@@ -84,6 +84,10 @@ func (a *Agent) answerWaiters() {
 				reply.Threat = &copyOf
 			}
 		}
+		if reply.refused != nil {
+			w.reply <- result{err: reply.refused}
+			return true
+		}
 		w.reply <- result{Reply: reply}
 		return true
 	})
@@ -106,11 +110,8 @@ func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool)
 	if longest := a.longestIsolation(); length <= 0 || length > longest {
 		length = longest
 	}
-	lines := a.isolationLines(o.For, length)
 	if o.DryRun {
-		return func() (Reply, bool) {
-			return Reply{Text: "Nothing was changed. This is what isolation would do:", Lines: lines, Done: true}, true
-		}, nil
+		return a.previewIsolation(o.For, length), nil
 	}
 	if strings.TrimSpace(o.Reason) == "" {
 		return nil, refuse("Isolation needs a reason: firebreak isolate --reason \"...\"")
@@ -119,60 +120,107 @@ func (a *Agent) orderIsolate(ctx context.Context, o Order) (func() (Reply, bool)
 		return nil, &RefusedError{CutsOff: true, Reason: fmt.Sprintf("Isolation would cut off your own session from %s", o.Remote)}
 	}
 	now := a.cfg.Now()
-	a.state.Isolation = &journal.Isolation{Reason: o.Reason, By: o.By, Since: now, Until: now.Add(length)}
+	a.state.Isolation = &journal.Isolation{Reason: o.Reason, By: o.By, Since: now, For: length}
 	a.state.IsolationHoldOff = nil
 	a.keepState()
-	a.applyAt = time.Time{}
+	a.applyAt, a.judgeAgain = 0, true
+	if a.ordered == nil {
+		a.ordered = &outcome{}
+	}
 	a.noteBy(o.By, "order", "", "isolate-host", "isolate: "+o.Reason)
 	a.record(now)
-	asked := now
 	if a.state.Restrictions.Isolation != nil {
 		a.proveIsolation()
 	}
+	return a.isolationReply(a.ordered, o.For, length), nil
+}
+
+// isolationReply returns what answers an order to isolate, once it is known what
+// became of it.
+func (a *Agent) isolationReply(became *outcome, asked, length time.Duration) func() (Reply, bool) {
+	proofs := a.proofs
 	return func() (Reply, bool) {
-		if why := a.troubles[troubleFirewall]; why != "" {
-			if a.state.Restrictions.Isolation == nil {
-				return Reply{Text: "This computer is NOT isolated: " + why + ". It is tried again until it works, or until: firebreak release"}, true
-			}
+		in, why := a.state.Restrictions.Isolation != nil, a.troubles[troubleFirewall]
+		switch {
+		case became.refused != "":
+			return Reply{refused: &RefusedError{Reason: "This computer must not be isolated now: " + became.refused}}, true
+		case became.takenBack != "":
+			return Reply{Text: "This computer is NOT isolated any more, the isolation was taken back: " + became.takenBack + "."}, true
+		case !in && a.state.Isolation == nil:
+			return Reply{Text: "This computer is not isolated: it was released before that was proved."}, true
+		case !in && why != "":
+			return Reply{Text: "This computer is NOT isolated: " + why + ". It is tried again until it works, or until: firebreak release"}, true
+		case in && why != "":
 			return Reply{Text: "This computer is isolated, but its firewall is not as it should be: " + why}, true
-		}
-		if a.isolationAt.Before(asked) {
+		case a.proofs == proofs || a.confirming != nil:
 			return Reply{}, false
+		}
+		if a.ordered == became {
+			a.ordered = nil
 		}
 		p := a.state.Isolated
 		text := "This computer is isolated, " + p.Detail + "."
 		if !p.Proved {
 			text = "This computer is not proved to be isolated: " + p.Detail + "."
 		}
-		return Reply{Text: text, Done: p.Proved, Lines: lines}, true
-	}, nil
+		return Reply{Text: text, Done: p.Proved, Lines: a.isolationLines(asked, length)}, true
+	}
 }
 
-// isolationLines say what isolation does here, and to whom.
+// isolationLines say what isolation did here, and when it ends.
 func (a *Agent) isolationLines(asked, length time.Duration) []string {
-	lines := []string{"cut off every network but: " + strings.Join(a.keptNames(), ", ")}
-	for _, s := range a.snapshot.Sessions {
-		if s.Remote != "" {
-			lines = append(lines, fmt.Sprintf("end the session of %s from %s", s.User, s.Remote))
-		}
+	lines := []string{"cut off from every network but: " + strings.Join(a.keptNames(), ", ")}
+	if n := a.state.Isolated.Ended; n > 0 {
+		lines = append(lines, plural(n, "connection")+" ended")
 	}
-	end := "end by itself after " + configs.Duration(length).String()
+	if told := a.state.Isolated.Told; len(told) > 0 {
+		lines = append(lines, "told of it: "+strings.Join(told, ", "))
+	}
+	if why := a.troubles[troubleJournal]; why != "" {
+		lines = append(lines, "it could not be written down, and would not outlive a restart: "+why)
+	}
+	return append(lines, endLine(asked, length))
+}
+
+func endLine(asked, length time.Duration) string {
+	end := "ends by itself after " + configs.Duration(length).String()
 	if asked > length {
 		end += ", the longest that policy lets it last"
 	}
-	return append(lines, end)
+	return end
+}
+
+// previewIsolation answers what isolation would do, and changes nothing.
+func (a *Agent) previewIsolation(asked, length time.Duration) func() (Reply, bool) {
+	var seen *judgement
+	iso := a.terms.Isolation
+	iso.Max = length
+	a.judge(iso, func(j judgement) { seen = &j })
+	return func() (Reply, bool) {
+		if seen == nil {
+			return Reply{}, false
+		}
+		r := Reply{Text: "Nothing was changed. This is what isolation would do:", Done: true}
+		if why := seen.preview.Refused; why != "" {
+			r.Text = "Nothing was changed, and nothing would be: this computer must not be isolated now: " + why + ". This is what isolation would do:"
+		}
+		r.Lines = slices.Concat(seen.preview.Steps, seen.preview.Costs)
+		if seen.err != nil {
+			r.Lines = append(r.Lines, "not everything could be seen: "+seen.err.Error())
+		}
+		r.Lines = append(r.Lines, endLine(asked, length))
+		return r, true
+	}
 }
 
 func (a *Agent) orderRelease(_ context.Context, o Order) (func() (Reply, bool), error) {
 	now := a.cfg.Now()
 	was := a.state.Restrictions.Isolation != nil || a.state.Isolation != nil
-	a.state.Isolation = nil
 	if was {
-		a.state.IsolationHoldOff = &threat.HoldOff{Reason: "released by " + o.By, By: o.By, Until: now.Add(defaultHoldOff)}
+		a.takeBackIsolation(o.By, "released by "+o.By)
 		a.noteBy(o.By, "order", "", "isolate-host", "release")
 	}
-	a.keepState()
-	a.applyAt = time.Time{}
+	a.ordered, a.applyAt = nil, 0
 	a.applied = a.applied && !o.Force
 	return func() (Reply, bool) {
 		if why := a.troubles[troubleFirewall]; why != "" || a.state.Restrictions.Isolation != nil {
@@ -198,6 +246,8 @@ func (a *Agent) orderApprove(_ context.Context, o Order) (func() (Reply, bool), 
 	t.Attempts = 0
 	_ = t.Move(threat.Identified)
 	delete(a.retry, t.ID)
+	delete(a.refusedFor, t.ID)
+	a.judgeAgain = true
 	a.noteBy(o.By, "order", t.ID, "", "approved")
 	a.touch(t)
 	return a.settled(t.ID), nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/agent/detect"
@@ -258,107 +257,4 @@ func (a *Agent) looksAhead(now time.Time) []threat.Look {
 		looks = append(looks, threat.Look{Name: "after reboot", Boot: boot})
 	}
 	return looks
-}
-
-// proveIsolation finds out whether the host is really cut off: it knocks from
-// outside, tries to get out, and makes sure that those who should be reachable
-// are.
-func (a *Agent) proveIsolation() {
-	host, iso := a.cfg.Host, a.state.Restrictions.Isolation
-	if iso == nil || a.provingIsolation {
-		return
-	}
-	a.provingIsolation = true
-	copyOf, since := *iso, a.state.Isolated.Since
-	a.enqueueLook(func(ctx context.Context) func(context.Context) {
-		ctx, cancel := context.WithTimeout(ctx, proveDeadline)
-		defer cancel()
-		proved, detail := isolated(ctx, host, copyOf)
-		return func(context.Context) { a.isolationProved(since, proved, detail) }
-	})
-}
-
-// isolationProved takes up a proof of the isolation that began at since.
-func (a *Agent) isolationProved(since time.Time, proved bool, detail string) {
-	a.provingIsolation = false
-	p := &a.state.Isolated
-	switch {
-	case a.state.Restrictions.Isolation == nil:
-		return
-	case !p.Since.Equal(since):
-		a.proveIsolation()
-		return
-	}
-	a.isolationAt = a.cfg.Now()
-	if p.Proved != proved || p.Detail != detail {
-		a.note("verdict", "", "isolate-host", detail)
-		p.At, p.Proved, p.Detail = a.cfg.Now(), proved, detail
-		a.keepState()
-	}
-}
-
-// unusedPort is a port on which nothing is expected to listen: a host that is
-// reachable refuses it, an isolated one says nothing.
-const unusedPort = 1
-
-// isolated tells whether the host is cut off from all but those it should
-// reach, in one sentence. It tries everything at the same time: silence takes
-// its time to be believed.
-func isolated(ctx context.Context, h *platform.Host, iso platform.Isolation) (bool, string) {
-	tries := []func() string{
-		func() string { return getsIn(ctx, h, netip.IPv4Unspecified()) },
-		func() string { return getsIn(ctx, h, netip.IPv6Unspecified()) },
-		func() string { return getsOut(ctx, h, false) },
-		func() string { return getsOut(ctx, h, true) },
-	}
-	for _, k := range iso.Keep {
-		if !k.Inbound && k.Protocol != platform.UDP && k.Port != 0 && k.Network.IsSingleIP() {
-			to := netip.AddrPortFrom(k.Network.Addr(), k.Port)
-			tries = append(tries, func() string {
-				if got, err := h.Prober.Connect(ctx, to); err != nil || got == platform.Silent {
-					return fmt.Sprintf("isolation is in force, but %s, which should stay reachable, is not", to)
-				}
-				return ""
-			})
-		}
-	}
-	answers := make([]string, len(tries))
-	var all sync.WaitGroup
-	for i, try := range tries {
-		all.Go(func() { answers[i] = try() })
-	}
-	all.Wait()
-	for _, wrong := range answers {
-		if wrong != "" {
-			return false, wrong
-		}
-	}
-	return true, "proved: nothing gets in or out but what is kept"
-}
-
-// getsIn says what is wrong with an isolation that should let nothing in. A host
-// need not have IPv6.
-func getsIn(ctx context.Context, h *platform.Host, to netip.Addr) string {
-	got, err := h.Prober.Inbound(ctx, platform.TCP, netip.AddrPortFrom(to, unusedPort))
-	switch {
-	case errors.Is(err, platform.ErrUnsupported) && to.Is6():
-	case err != nil:
-		return "isolation is in force, but could not be tried from outside: " + err.Error()
-	case got != platform.Silent:
-		return "isolation FAILED: this computer still answers from outside"
-	}
-	return ""
-}
-
-// getsOut says what is wrong with an isolation that should let nothing out.
-func getsOut(ctx context.Context, h *platform.Host, v6 bool) string {
-	got, err := h.Prober.Outbound(ctx, v6)
-	switch {
-	case errors.Is(err, platform.ErrUnsupported) && v6:
-	case err != nil:
-		return "isolation is in force, but could not be tried from inside: " + err.Error()
-	case got == platform.Answered:
-		return "isolation FAILED: this computer still gets out"
-	}
-	return ""
 }

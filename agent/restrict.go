@@ -9,15 +9,19 @@ import (
 	"time"
 
 	"github.com/firebreak-sec/firebreak/actions"
-	"github.com/firebreak-sec/firebreak/agent/journal"
 	"github.com/firebreak-sec/firebreak/agent/policy"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/platform"
 )
 
-// applyRetry is how long the agent waits before it tries again to put
-// restrictions in force that the system refused.
-const applyRetry = 15 * time.Second
+const (
+	// applyRetry is how long the agent waits before it tries again what the system
+	// refused.
+	applyRetry = 15 * time.Second
+	// applyRetryFirst is the same for restrictions, the first time, and twice as
+	// long each further time up to applyRetry: somebody else may have been faster.
+	applyRetryFirst = 100 * time.Millisecond
+)
 
 // restrict brings the restrictions in force in line with what the open threats,
 // the people and the policy want, and says of a threat that it is mitigated
@@ -25,15 +29,35 @@ const applyRetry = 15 * time.Second
 func (a *Agent) restrict(ctx context.Context, now time.Time) {
 	want, claims := policy.Derive(a.policy, a.threats, a.facts(now))
 	want.Blocked = append(want.Blocked, a.leftover...)
-	if (!a.applied || !want.Equal(a.state.Restrictions)) && !now.Before(a.applyAt) {
+	a.repair(ctx)
+	a.renewIfDue(ctx, want)
+	want.Isolation = a.afterPreparation(want.Isolation, claims)
+	if up := a.boot().Uptime; (!a.applied || !want.Equal(a.state.Restrictions)) && up >= a.applyAt {
 		err := a.apply(ctx, want)
 		a.trouble(troubleFirewall, err)
-		if a.applied = err == nil; !a.applied {
-			a.applyAt = now.Add(applyRetry)
+		if a.applied = err == nil; a.applied {
+			a.applyWait = 0
+			a.inForceNow(ctx)
+		} else {
+			a.applyWait = min(max(2*a.applyWait, applyRetryFirst), applyRetry)
+			a.applyAt = up + a.applyWait
 			a.readBack(ctx)
 		}
 	}
 	a.claim(claims, now)
+	a.wantedByPlan(claims)
+	a.tend()
+}
+
+// inForceNow does what follows each time that an isolation was put in force: the
+// kernel is told for how long, what is connected ends, and it is proved.
+func (a *Agent) inForceNow(ctx context.Context) {
+	if a.state.Restrictions.Isolation == nil {
+		return
+	}
+	a.cutting.ask()
+	a.proving.ask()
+	a.renew(ctx)
 }
 
 // readBack finds out what is in force after it could not be changed. If that
@@ -52,9 +76,6 @@ func (a *Agent) readBack(ctx context.Context) {
 // apply puts want in force and reads it back.
 func (a *Agent) apply(ctx context.Context, want platform.Restrictions) error {
 	before := a.state.Restrictions
-	if cut := want.Isolation != nil && before.Isolation == nil; cut {
-		a.warnOfIsolation(ctx)
-	}
 	platform.FaultPoint("restrictions: before apply")
 	if err := a.cfg.Host.Firewall.Apply(ctx, want); err != nil {
 		return fmt.Errorf("put restrictions in force: %w", err)
@@ -67,7 +88,7 @@ func (a *Agent) apply(ctx context.Context, want platform.Restrictions) error {
 	if !got.Equal(want) {
 		return errors.New("read restrictions back: what is in force is not what was asked for")
 	}
-	a.applied, a.appliedAt = true, a.cfg.Now()
+	a.applies++
 	if want.Equal(before) {
 		return nil
 	}
@@ -80,22 +101,13 @@ func (a *Agent) apply(ctx context.Context, want platform.Restrictions) error {
 	return nil
 }
 
-// noteForeignChange takes what the last look read back from the firewall: if
-// it is not what the agent put there, it is put back.
-func (a *Agent) noteForeignChange(s platform.Snapshot) {
-	if s.Taken.Before(a.appliedAt) {
-		return // it was read before the newest change was made
+// noteForeignChange takes what a look read back from the firewall: if it is not
+// what the agent put there, it is put back.
+func (a *Agent) noteForeignChange(s seen) {
+	if s.applies != a.applies {
+		return // it may have been read before the newest change was made
 	}
-	err := s.Missing(platform.PartRestrictions)
-	if err == nil && s.InForce.Equal(a.state.Restrictions) {
-		return
-	}
-	if err == nil && a.applied {
-		a.note("agent", "", "", "somebody changed the restrictions that Firebreak had put in force; they are put back")
-	}
-	if err == nil || !a.state.Restrictions.Zero() {
-		a.applied = false
-	}
+	a.compared(s.snapshot.InForce, s.snapshot.Missing(platform.PartRestrictions), "")
 }
 
 // claim brings what each threat says of its mitigations in line with what is in
@@ -222,32 +234,4 @@ func (a *Agent) countDisruptive(now time.Time) {
 	})
 	a.state.Disruptive = append(a.state.Disruptive, now)
 	a.keepState()
-}
-
-// isolationChanged records that isolation began or ended, and asks for its
-// proof.
-func (a *Agent) isolationChanged(before, now *platform.Isolation) {
-	switch {
-	case now != nil && before == nil:
-		a.state.Isolated = journal.IsolationProof{Since: a.cfg.Now(), Detail: "not proved yet"}
-		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is cut off")
-		a.proveIsolation()
-	case now == nil && before != nil:
-		a.state.Isolated = journal.IsolationProof{}
-		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is normal again")
-	}
-}
-
-// warnOfIsolation tells the people at the computer, before they are cut off.
-func (a *Agent) warnOfIsolation(ctx context.Context) {
-	text := "Firebreak cuts this computer off from the network now, because of a threat to it."
-	if a.state.Isolation != nil {
-		text = "Firebreak cuts this computer off from the network now: " + a.state.Isolation.Reason + "."
-	}
-	if c := a.terms.Contact; c != "" {
-		text += " " + c
-	}
-	if _, err := a.cfg.Host.Notifier.Notify(ctx, text); err != nil {
-		a.note("agent", "", "", "the people at this computer could not be told of the isolation: "+err.Error())
-	}
 }

@@ -36,7 +36,18 @@ func (a *Agent) start(ctx context.Context) {
 		a.look("the agent started")
 	}
 	if a.state.Restrictions.Isolation != nil {
-		a.proveIsolation()
+		a.isolatedBefore(ctx)
+	}
+}
+
+// isolatedBefore goes on with an isolation of an earlier run. If its lease ended
+// while no agent ran, the history says so: the computer was reachable then.
+func (a *Agent) isolatedBefore(ctx context.Context) {
+	a.isolations++
+	a.judging.ask()
+	got, err := a.cfg.Host.Firewall.InForce(ctx)
+	if err == nil && got.Isolation == nil && a.state.Counted.Boot == a.boot().ID {
+		a.note("agent", "", "isolate-host", leaseEnded)
 	}
 }
 
@@ -56,7 +67,7 @@ func (a *Agent) takeOver(ctx context.Context) {
 	if got.Isolation != nil && want.Isolation == nil && a.state.IsolationHoldOff == nil {
 		a.state.Isolation = &journal.Isolation{
 			Reason: "this computer was isolated when the journal was damaged", By: "agent",
-			Since: now, Until: now.Add(a.longestIsolation()),
+			Since: now, For: a.longestIsolation(),
 		}
 		a.state.Isolated = journal.IsolationProof{Since: now, Detail: "not proved yet"}
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/actions"
@@ -20,9 +20,15 @@ import (
 )
 
 // resolveDeadline bounds the look-up of the names an isolated host keeps
-// reaching. They are looked up when the policy is read: after the cut it would
-// be too late.
+// reaching.
 const resolveDeadline = 2 * time.Second
+
+// namesEvery is how often the names are looked up again, and namesEveryIsolated
+// the same while the host is isolated and can still ask.
+const (
+	namesEvery         = time.Hour
+	namesEveryIsolated = time.Minute
+)
 
 // newTerms works out what policy says about how actions are done.
 func (a *Agent) newTerms() {
@@ -33,7 +39,7 @@ func (a *Agent) newTerms() {
 	a.keepKnown()
 	a.terms.Isolation.Resolvers = a.resolvers(p)
 	a.applied = false
-	a.resolveNames()
+	a.naming.ask()
 }
 
 // keepKnown keeps what policy names by address, and what it names by name as far
@@ -42,15 +48,13 @@ func (a *Agent) newTerms() {
 func (a *Agent) keepKnown() {
 	iso, names := keep(a.policy.Isolation.Keep)
 	for _, k := range names {
-		for _, addr := range a.state.Addresses[k.Name] {
-			iso.Keep = append(iso.Keep, peer(k, netip.PrefixFrom(addr, addr.BitLen())))
-		}
+		iso.Keep = append(iso.Keep, peersAt(k, a.state.Addresses[k.Name])...)
 	}
 	rules := a.policy.Isolation
 	users, err := keptUsers(rules.Keep)
 	a.trouble("users", err)
 	iso.Users = users
-	iso.Lease, iso.Closed, iso.Max = time.Duration(rules.Lease), rules.OnLeaseEnd == "closed", time.Duration(rules.Max)
+	iso.Lease, iso.Closed, iso.Max = time.Duration(rules.Lease), rules.OnLeaseEnd == "closed", a.longestIsolation()
 	iso.Resolvers = a.terms.Isolation.Resolvers
 	a.terms.Isolation = iso
 }
@@ -81,30 +85,60 @@ func keptUsers(list []string) ([]uint32, error) {
 	return ids, nil
 }
 
-// resolveNames looks up in the worker the names that policy keeps.
+// resolveNames looks up in a worker the names that policy keeps. An isolated host
+// without a name server goes on with what it knows.
 func (a *Agent) resolveNames() {
 	_, names := keep(a.policy.Isolation.Keep)
-	a.trouble(troubleKeep, nil)
-	if len(names) == 0 {
+	deaf := a.state.Restrictions.Isolation != nil && len(a.state.Restrictions.Isolation.Resolvers) == 0
+	if len(names) == 0 || deaf {
+		a.trouble(troubleKeep, a.unknown())
+		a.naming.end()
 		return
 	}
-	a.enqueueLook(func(ctx context.Context) func(context.Context) {
-		found, err := lookUp(ctx, names)
+	look := a.cfg.LookUp
+	a.enqueueIsolate(func(ctx context.Context) func(context.Context) {
+		found := lookUp(ctx, look, names)
 		return func(context.Context) {
-			a.trouble(troubleKeep, err)
-			known := map[string][]netip.Addr{}
-			for _, k := range names {
-				if known[k.Name] = found[k.Name]; known[k.Name] == nil {
-					known[k.Name] = a.state.Addresses[k.Name]
-				}
-			}
-			if !maps.EqualFunc(known, a.state.Addresses, slices.Equal[[]netip.Addr]) {
-				a.state.Addresses = known
-				a.keepState()
-			}
-			a.keepKnown()
+			a.naming.end()
+			a.addAddresses(found)
+			a.trouble(troubleKeep, a.unknown())
 		}
 	})
+}
+
+// addAddresses takes up the addresses of names. Those of a name that was not
+// found stay as they are.
+func (a *Agent) addAddresses(found map[string][]netip.Addr) {
+	_, names := keep(a.policy.Isolation.Keep)
+	known := map[string][]netip.Addr{}
+	for _, k := range names {
+		if known[k.Name] = found[k.Name]; known[k.Name] == nil {
+			known[k.Name] = a.state.Addresses[k.Name]
+		}
+	}
+	if !maps.EqualFunc(known, a.state.Addresses, slices.Equal[[]netip.Addr]) {
+		a.state.Addresses = known
+		a.keepState()
+		a.keepKnown()
+	}
+}
+
+// unknownNames are the names that policy keeps and of which no address is known.
+func (a *Agent) unknownNames() []configs.Keep {
+	_, names := keep(a.policy.Isolation.Keep)
+	return slices.DeleteFunc(names, func(k configs.Keep) bool { return len(a.state.Addresses[k.Name]) > 0 })
+}
+
+// unknown names the names of which no address is known, as an error.
+func (a *Agent) unknown() error {
+	var missing []string
+	for _, k := range a.unknownNames() {
+		missing = append(missing, k.Name)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("no address is known for %s: an isolated host could not reach it", strings.Join(missing, ", "))
 }
 
 func (a *Agent) resolvers(p configs.Policy) []netip.Addr {
@@ -152,28 +186,42 @@ func peer(k configs.Keep, network netip.Prefix) platform.Peer {
 	return platform.Peer{Network: network, Protocol: platform.Protocol(k.Protocol), Port: k.Port, Inbound: k.Inbound}
 }
 
+// peersAt are the peers that an entry with a name stands for.
+func peersAt(k configs.Keep, addrs []netip.Addr) []platform.Peer {
+	var out []platform.Peer
+	for _, addr := range addrs {
+		out = append(out, peer(k, netip.PrefixFrom(addr, addr.BitLen())))
+	}
+	return out
+}
+
 // lookUp returns the addresses of the names, all within the deadline.
-func lookUp(ctx context.Context, names []configs.Keep) (map[string][]netip.Addr, error) {
+func lookUp(ctx context.Context, look func(context.Context, string) ([]netip.Addr, error), names []configs.Keep) map[string][]netip.Addr {
 	ctx, cancel := context.WithTimeout(ctx, resolveDeadline)
 	defer cancel()
+	answers := make([][]netip.Addr, len(names))
+	var all sync.WaitGroup
+	for i, k := range names {
+		all.Go(func() {
+			addrs, err := look(ctx, k.Name)
+			if err != nil {
+				return
+			}
+			for n := range addrs {
+				addrs[n] = addrs[n].Unmap()
+			}
+			slices.SortFunc(addrs, netip.Addr.Compare)
+			answers[i] = slices.Compact(addrs)
+		})
+	}
+	all.Wait()
 	found := map[string][]netip.Addr{}
-	var missing []string
-	for _, k := range names {
-		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", k.Name)
-		if err != nil {
-			missing = append(missing, k.Name)
-			continue
+	for i, k := range names {
+		if len(answers[i]) > 0 {
+			found[k.Name] = answers[i]
 		}
-		for i := range addrs {
-			addrs[i] = addrs[i].Unmap()
-		}
-		slices.SortFunc(addrs, netip.Addr.Compare)
-		found[k.Name] = slices.Compact(addrs)
 	}
-	if len(missing) > 0 {
-		return found, fmt.Errorf("no address is known for %s: an isolated host could not reach it", strings.Join(missing, ", "))
-	}
-	return found, nil
+	return found
 }
 
 // termsFor are the terms for one threat: the deadline of flagged work is that

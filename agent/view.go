@@ -58,7 +58,7 @@ func (a *Agent) statusOf(threats []threat.Threat) Status {
 		Host: a.cfg.HostName, Mode: a.policy.Mode, Paused: a.state.Pause, Open: map[configs.Severity]int{},
 		Blocked: a.state.Restrictions.Blocked, Policy: a.loaded, LastLook: a.lastLook,
 		Gaps: slices.Clone(a.snapshot.Gaps), Contact: a.policy.Contact,
-		Agent: SelfStatus{Version: a.cfg.Version, Started: a.started},
+		Agent: SelfStatus{Version: a.cfg.Version, Started: a.since},
 	}
 	for _, sev := range configs.Severities {
 		s.Open[sev] = 0
@@ -107,23 +107,16 @@ func (a *Agent) isolationStatus() *IsolationStatus {
 	}
 	p, iso := a.state.Isolated, a.state.Restrictions.Isolation
 	s := &IsolationStatus{
-		Since: p.Since, Until: a.isolationEnds(), Proved: p.Proved, Detail: p.Detail, Keep: a.keptNames(),
-		Lease: iso.Lease, Closed: iso.Closed,
-	}
-	switch {
-	case p.Proved:
-		s.State = IsolationFull
-	case !p.At.IsZero():
-		s.State, s.Reasons = IsolationFailed, []string{p.Detail}
+		Since: p.Since, Until: a.isolationEnds(), Left: isolationLeft(a.state), Proved: p.Proved, Detail: p.Detail, Keep: a.keptNames(),
+		State: IsolationState(p.State), Reasons: p.Reasons,
+		Lease: iso.Lease, Closed: iso.Closed, Ended: p.Ended, Told: p.Told,
 	}
 	if i := a.state.Isolation; i != nil {
 		s.By, s.Reason = i.By, i.Reason
 		return s
 	}
-	for _, t := range a.threats {
-		if slices.Contains(t.InForce, "isolate-host") {
-			s.By, s.Reason, s.Threat = fmt.Sprintf("plan %q", t.Plan), t.Summary, t.ID
-		}
+	if t := a.find(a.isolatingThreat()); t != nil {
+		s.By, s.Reason, s.Threat = fmt.Sprintf("plan %q", t.Plan), t.Summary, t.ID
 	}
 	return s
 }

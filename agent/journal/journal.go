@@ -71,24 +71,46 @@ type State struct {
 	// Addresses are those of the names that stay reachable in isolation, as last
 	// looked up: an isolated host may not be able to look them up again.
 	Addresses map[string][]netip.Addr `json:"addresses,omitempty"`
-	// Proved says when isolation was last proved, and how that went.
+	// Isolated is the isolation in force, and how well it holds.
 	Isolated IsolationProof `json:"isolated"`
+	// Counted is up to when what is spent of isolations was counted.
+	Counted Counted `json:"counted,omitzero"`
 }
 
 // Isolation is an isolation that a person asked for.
 type Isolation struct {
-	Reason string    `json:"reason"`
-	By     string    `json:"by"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"`
+	Reason string        `json:"reason"`
+	By     string        `json:"by"`
+	Since  time.Time     `json:"since"`
+	For    time.Duration `json:"for"`   // how long it may last
+	Spent  time.Duration `json:"spent"` // of it, sleep included
 }
 
-// IsolationProof is the last proof of isolation.
+// IsolationProof is the isolation in force, and its last proof.
 type IsolationProof struct {
-	Since  time.Time `json:"since,omitzero"`
+	Since time.Time     `json:"since,omitzero"`
+	Spent time.Duration `json:"spent,omitempty"` // of the longest that policy allows, sleep included
+	// Plan is true while policy wants it, whatever a person asked for.
+	Plan bool `json:"plan,omitempty"`
+	// Ended is how many connections were ended, Told who was told of it.
+	Ended int      `json:"ended,omitempty"`
+	Told  []string `json:"told,omitempty"`
+
 	At     time.Time `json:"at,omitzero"`
 	Proved bool      `json:"proved"`
 	Detail string    `json:"detail"`
+	// State is full, degraded or failed, and Reasons why not better; "" until it
+	// was tried for the first time.
+	State   string   `json:"state,omitempty"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// Counted is an instant, told by the boot it is in rather than by a clock that
+// can be set.
+type Counted struct {
+	Boot   string        `json:"boot"`
+	Uptime time.Duration `json:"uptime"` // since that boot, sleep included
+	At     time.Time     `json:"at"`     // for the time that the computer is off
 }
 
 // Pause is a time in which blocks are lifted.

@@ -20,33 +20,35 @@ const AgentPID = 900
 // Machine is one host in memory. All methods may be called at any time from any
 // goroutine. The zero Machine is of no use: New makes one.
 type Machine struct {
-	mu       sync.Mutex
-	now      time.Time
-	boots    int
-	booted   time.Time
-	os       platform.OS
-	gaps     []platform.Gap
-	sessions []platform.Session
-	inForce  platform.Restrictions
-	units    []*unit
-	procs    []*process
-	kernel   []platform.Listener // held by no process
-	flags    map[string]platform.Flag
-	files    map[string][]byte
-	notices  []string
-	banner   string
-	network  platform.Network
-	links    map[netip.Prefix]platform.Route // the way to a network; else over eth0
-	live     []platform.Connection
-	left     time.Duration // of the lease, at leaseAt
-	leaseAt  time.Duration // since boot
-	lacks    []string      // of the firewall
-	dropped  uint64
-	faults   map[string][]fault
-	calls    []string
-	watchers []chan platform.Event
-	lastPID  int
-	cookie   uint64
+	mu        sync.Mutex
+	now       time.Time
+	boots     int
+	booted    time.Time
+	os        platform.OS
+	gaps      []platform.Gap
+	sessions  []platform.Session
+	inForce   platform.Restrictions
+	units     []*unit
+	procs     []*process
+	kernel    []platform.Listener // held by no process
+	flags     map[string]platform.Flag
+	files     map[string][]byte
+	notices   []string
+	banner    string
+	network   platform.Network
+	links     map[netip.Prefix]platform.Route // the way to a network; else over eth0
+	live      []platform.Connection
+	left      time.Duration // of the lease, at leaseAt
+	leaseAt   time.Duration // since boot
+	lacks     []string      // of the firewall
+	dropped   uint64
+	uncounted bool // what is dropped is not counted
+	peers     map[netip.AddrPort]peerAnswers
+	faults    map[string][]fault
+	calls     []string
+	watchers  []chan platform.Event
+	lastPID   int
+	cookie    uint64
 }
 
 // fault makes a method fail: the next times calls of it, or all if times < 0.
@@ -88,10 +90,19 @@ func (m *Machine) Now() time.Time {
 	return m.now
 }
 
-// SetNow sets the machine's clock.
+// SetNow lets time pass until t.
 func (m *Machine) SetNow(t time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.now = t
+}
+
+// SetClock sets the machine's clock without any time passing, as a person or a
+// time server does.
+func (m *Machine) SetClock(t time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.booted = m.booted.Add(t.Sub(m.now))
 	m.now = t
 }
 

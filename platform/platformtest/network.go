@@ -1,6 +1,7 @@
 package platformtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ func (m *Machine) SetInForce(r platform.Restrictions) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.inForce = r
+	m.tell(platform.PartRestrictions, "table firebreak was changed")
 }
 
 // InForce returns the restrictions the machine has.
@@ -101,7 +103,6 @@ func (f firewall) Standing(context.Context) (platform.Standing, error) {
 	if f.m.isolation() == nil {
 		return platform.Standing{}, nil
 	}
-	f.m.dropped++
 	s := platform.Standing{Dropped: f.m.dropped, Lacks: slices.Clone(f.m.lacks)}
 	if f.m.left > 0 {
 		s.Left = f.m.left - (f.m.thisBoot().Uptime - f.m.leaseAt)
@@ -123,6 +124,35 @@ func (m *Machine) SetLacks(lacks ...string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lacks = lacks
+}
+
+// SetUncounted makes what the firewall drops pass its counters by.
+func (m *Machine) SetUncounted(uncounted bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.uncounted = uncounted
+}
+
+// peerAnswers are what a peer answers; "" is what the machine says by itself.
+type peerAnswers struct{ open, isolated platform.Answer }
+
+// SetPeer says what a peer answers while the machine is not isolated, and while
+// it is and keeps the peer.
+func (m *Machine) SetPeer(at netip.AddrPort, open, isolated platform.Answer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.peers == nil {
+		m.peers = map[netip.AddrPort]peerAnswers{}
+	}
+	m.peers[at] = peerAnswers{open, isolated}
+}
+
+// walled counts one more packet that the firewall dropped.
+func (m *Machine) walled() platform.Answer {
+	if !m.uncounted {
+		m.dropped++
+	}
+	return platform.Silent
 }
 
 // SetNetwork says what isolating the machine depends on.
@@ -242,7 +272,7 @@ func (p prober) Inbound(_ context.Context, protocol platform.Protocol, to netip.
 		return "", err
 	}
 	if p.m.isolation() != nil || covered(p.m.inForce.Blocked, protocol, to.Port()) {
-		return platform.Silent, nil
+		return p.m.walled(), nil
 	}
 	for _, l := range p.m.listeners() {
 		if l.Protocol != protocol || l.Port != to.Port() || !takes(l, to.Addr()) {
@@ -271,7 +301,7 @@ func (p prober) Outbound(context.Context, bool) (platform.Answer, error) {
 		return "", err
 	}
 	if p.m.isolation() != nil {
-		return platform.Silent, nil
+		return p.m.walled(), nil
 	}
 	return platform.Answered, nil
 }
@@ -284,7 +314,7 @@ func (p prober) Raw(context.Context) (platform.Answer, error) {
 		return "", err
 	}
 	if p.m.isolation() != nil {
-		return platform.Silent, nil
+		return p.m.walled(), nil
 	}
 	return platform.Answered, nil
 }
@@ -305,10 +335,15 @@ func (p prober) Connect(_ context.Context, to netip.AddrPort) (platform.Answer, 
 		}
 		return platform.Refused, nil
 	}
-	if iso := p.m.isolation(); iso != nil && !slices.ContainsFunc(iso.Keep, func(k platform.Peer) bool {
-		return !k.Inbound && k.Network.Contains(to.Addr()) && (k.Port == 0 || k.Port == to.Port())
-	}) {
-		return platform.Silent, nil
+	iso, peer := p.m.isolation(), p.m.peers[to]
+	answer := peer.open
+	if iso != nil {
+		answer = peer.isolated
+		if !slices.ContainsFunc(iso.Keep, func(k platform.Peer) bool {
+			return !k.Inbound && k.Network.Contains(to.Addr()) && (k.Port == 0 || k.Port == to.Port())
+		}) {
+			return p.m.walled(), nil
+		}
 	}
-	return platform.Answered, nil
+	return cmp.Or(answer, platform.Answered), nil
 }

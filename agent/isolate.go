@@ -1,0 +1,462 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/agent/policy"
+	"github.com/firebreak-sec/firebreak/agent/threat"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+const (
+	// prepareDeadline bounds all that is found out before a cut but for names.
+	prepareDeadline = 2 * time.Second
+	// peerDeadline is how long a management peer has to answer before the cut.
+	peerDeadline = 500 * time.Millisecond
+	// tellPatience is how long the cut waits for people to be told; tellDeadline
+	// is how long telling them may take.
+	tellPatience = 300 * time.Millisecond
+	tellDeadline = 10 * time.Second
+	cutDeadline  = 20 * time.Second
+)
+
+// cut is an isolation that is about to begin: it is judged, then people are told,
+// then the loop puts it in force.
+type cut struct {
+	threat string // on whose account, "" for a person's order
+	judged bool
+	told   bool
+	asked  time.Duration // when people were begun to be told
+	users  []string      // who was told
+}
+
+// outcome is what became of a person's order to isolate.
+type outcome struct {
+	refused   string
+	takenBack string
+}
+
+// judgement is what was found out before a cut.
+type judgement struct {
+	preview  actions.Preview
+	network  platform.Network
+	found    map[string][]netip.Addr // of the names that were not known
+	answered []netip.AddrPort        // the management peers that answered
+	err      error                   // why something could not be judged
+}
+
+// afterPreparation returns the isolation that may be put in force now of the one
+// that is wanted: one that is newly wanted waits until it is prepared.
+func (a *Agent) afterPreparation(want *platform.Isolation, claims []policy.Claim) *platform.Isolation {
+	switch {
+	case want == nil:
+		a.next = nil
+		a.accept()
+		return nil
+	case a.state.Restrictions.Isolation != nil:
+		return want
+	case a.next == nil:
+		if a.refused == "" || a.judgeAgain {
+			a.prepare(claims)
+		}
+		a.waitForIsolation(claims)
+		return nil
+	case a.next.judged && (a.next.told || a.boot().Uptime-a.next.asked >= tellPatience):
+		return want
+	}
+	return nil
+}
+
+// prepare finds out in a worker whether the computer may be isolated, and who
+// answers before the cut.
+func (a *Agent) prepare(claims []policy.Claim) {
+	next := &cut{}
+	if i := slices.IndexFunc(claims, func(c policy.Claim) bool { return c.Wants.Isolation != nil }); a.state.Isolation == nil && i >= 0 {
+		next.threat = claims[i].Threat
+	}
+	a.next, a.judgeAgain = next, false
+	a.judge(a.terms.Isolation, func(j judgement) {
+		if a.next != next {
+			return
+		}
+		if j.preview.Refused != "" {
+			a.next = nil
+			a.refuse(j.preview.Refused)
+			return
+		}
+		a.accept()
+		if j.err != nil {
+			a.note("agent", "", actions.IsolateHost.Name, "what isolation would cut could not be seen: "+j.err.Error())
+		}
+		for _, peer := range j.answered {
+			a.answered[peer] = a.boot().Uptime
+		}
+		next.judged = true
+		a.tell(next)
+	})
+}
+
+// judge looks at what isolating depends on. Names of which no address is known
+// are looked up first: after the cut it would be too late.
+func (a *Agent) judge(iso platform.Isolation, then func(judgement)) {
+	host, snap := a.cfg.Host, a.snapshot
+	names := a.unknownNames()
+	order := actions.Order{Terms: a.terms, Restrictions: a.state.Restrictions, Now: a.cfg.Now()}
+	a.enqueueIsolate(func(ctx context.Context) func(context.Context) {
+		var j judgement
+		j.found = lookUp(ctx, a.cfg.LookUp, names)
+		for _, k := range names {
+			iso.Keep = append(slices.Clone(iso.Keep), peersAt(k, j.found[k.Name])...)
+		}
+		order.Terms.Isolation = iso
+		ctx, cancel := context.WithTimeout(ctx, prepareDeadline)
+		defer cancel()
+		var all sync.WaitGroup
+		all.Go(func() { j.answered = answering(ctx, host.Prober, managers(iso), peerDeadline) })
+		all.Go(func() {
+			fresh, err := host.Observer.Snapshot(ctx, platform.Parts{platform.PartSessions, platform.PartNetwork})
+			if err == nil {
+				snap.Sessions, snap.Network, snap.Gaps = fresh.Sessions, fresh.Network, fresh.Gaps
+			}
+			order.Snapshot, j.network = &snap, fresh.Network
+			j.preview, j.err = actions.IsolateHost.Preview(ctx, host, order)
+			if j.err == nil {
+				j.err = err
+			}
+		})
+		all.Wait()
+		return func(context.Context) {
+			a.addAddresses(j.found)
+			a.network = j.network
+			then(j)
+		}
+	})
+}
+
+// managers are the peers by which it can be seen whether management is reached:
+// those to which this computer connects over TCP, by one address and port.
+func managers(iso platform.Isolation) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, k := range iso.Keep {
+		if !k.Inbound && k.Protocol != platform.UDP && k.Port != 0 && k.Network.IsSingleIP() {
+			out = append(out, netip.AddrPortFrom(k.Network.Addr(), k.Port))
+		}
+	}
+	return out
+}
+
+// answering returns the peers that take a connection, tried all at once. A
+// refusal is no answer: it may be that of a firewall.
+func answering(ctx context.Context, p platform.Prober, peers []netip.AddrPort, within time.Duration) []netip.AddrPort {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	answers := make([]bool, len(peers))
+	var all sync.WaitGroup
+	for i, peer := range peers {
+		all.Go(func() {
+			got, err := p.Connect(ctx, peer)
+			answers[i] = err == nil && got == platform.Answered
+		})
+	}
+	all.Wait()
+	var out []netip.AddrPort
+	for i, peer := range peers {
+		if answers[i] {
+			out = append(out, peer)
+		}
+	}
+	return out
+}
+
+// refuse takes up that this computer must not be isolated as it is now. A
+// person's order is over with that; a threat waits for a person.
+func (a *Agent) refuse(why string) {
+	if a.refused != why {
+		a.note("agent", "", actions.IsolateHost.Name, "this computer must not be isolated: "+why)
+	}
+	a.refused = why
+	if a.state.Isolation != nil {
+		a.state.Isolation = nil
+		a.keepState()
+	}
+	if a.ordered != nil {
+		a.ordered.refused, a.ordered = why, nil
+	}
+}
+
+// accept takes up that nothing stands against isolating any more.
+func (a *Agent) accept() {
+	if a.refused == "" {
+		return
+	}
+	a.refused = ""
+	for id, waits := range a.refusedFor {
+		if t := a.find(id); waits && t != nil && t.WaitingFor == threat.ForPerson && t.Move(threat.Identified) == nil {
+			a.touch(t)
+		}
+	}
+	clear(a.refusedFor)
+}
+
+// waitForIsolation lets the threats that ask for an isolation that is refused
+// wait for a person. What else is done about them goes on.
+func (a *Agent) waitForIsolation(claims []policy.Claim) {
+	for _, c := range claims {
+		t := a.find(c.Threat)
+		if _, told := a.refusedFor[c.Threat]; c.Wants.Isolation == nil || a.refused == "" || told || t == nil {
+			continue
+		}
+		others := slices.ContainsFunc(a.plan.Steps, func(s policy.Step) bool {
+			return s.Threat == t.ID && s.Enforced && s.Action.Kind == actions.Remediation
+		})
+		step := policy.Step{Threat: t.ID, Action: c.Action}
+		a.couldNot(t, step, "cannot", a.refused)
+		a.refusedFor[t.ID] = !others && t.Stage != threat.Waiting && t.Wait(threat.ForPerson) == nil
+		a.note("stage", t.ID, c.Action.Name, "waits for a person: "+a.refused)
+		a.touch(t)
+	}
+}
+
+// tell tells the people at the computer what is about to happen.
+func (a *Agent) tell(next *cut) {
+	host, text := a.cfg.Host, a.notice("Firebreak cuts this computer off from the network now", next.threat)
+	next.asked = a.boot().Uptime
+	a.enqueueIsolate(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, tellDeadline)
+		defer cancel()
+		users, err := host.Notifier.Notify(ctx, text)
+		return func(context.Context) {
+			next.told, next.users = true, users
+			if a.last == next {
+				a.state.Isolated.Told = users
+				a.keepState()
+			}
+			if err != nil {
+				a.note("agent", "", "", "the people at this computer could not be told of the isolation: "+err.Error())
+			}
+		}
+	})
+}
+
+// notice is what people are told: why, whom to call, what still works, and when
+// it ends.
+func (a *Agent) notice(first, id string) string {
+	reason := "there is a threat to it"
+	if t := a.find(id); t != nil {
+		reason = t.Summary
+	}
+	length := a.longestIsolation()
+	if asked := a.state.Isolation; asked != nil {
+		reason, length = asked.Reason, asked.For
+	}
+	ends := a.cfg.Now().Add(length)
+	if a.state.Restrictions.Isolation != nil {
+		ends = a.isolationEnds()
+	}
+	text := first + ": " + strings.TrimRight(reason, ". ") + "."
+	if c := a.terms.Contact; c != "" {
+		text += " " + c
+	}
+	if kept := a.keptNames(); kept[0] == "none" {
+		text += " Nothing else on the network can be reached."
+	} else {
+		text += " What still works: " + strings.Join(kept, ", ") + "."
+	}
+	return text + " It ends by itself on " + ends.Local().Format("2 January at 15:04") + ". Please do not switch the computer off."
+}
+
+// isolationChanged records that isolation began or ended.
+func (a *Agent) isolationChanged(before, now *platform.Isolation) {
+	switch {
+	case now != nil && before == nil:
+		a.state.Isolated = journal.IsolationProof{Since: a.cfg.Now(), Detail: "not proved yet"}
+		a.written = a.state.Counted
+		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is cut off")
+		a.sayCut = true
+		a.isolations++
+		a.cutting.askNow()
+		a.proving.askNow()
+		if a.last = a.next; a.last != nil {
+			a.state.Isolated.Told = a.last.users
+			a.confirm()
+		}
+		a.next = nil
+	case now == nil && before != nil:
+		a.state.Isolated = journal.IsolationProof{}
+		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is normal again")
+		a.last, a.confirming, a.ordered, a.lease = nil, nil, nil, leasing{}
+	case now != nil && !sameIsolation(before, now):
+		a.sayCut = true
+	}
+}
+
+// sameIsolation tells whether two isolations restrict the same.
+func sameIsolation(x, y *platform.Isolation) bool {
+	return platform.Restrictions{Isolation: x}.Equal(platform.Restrictions{Isolation: y})
+}
+
+// tend starts what an isolation in force needs now and then, at least as often as
+// it should, and sooner if something happened.
+func (a *Agent) tend() {
+	now := a.boot().Uptime
+	if a.state.Restrictions.Isolation != nil {
+		a.proving.askEvery(proveIsolationEvery, now)
+		a.naming.askEvery(namesEveryIsolated, now)
+	} else {
+		a.cutting.asked, a.proving.asked = false, false
+		a.naming.askEvery(namesEvery, now)
+	}
+	if a.cutting.begin(now) {
+		a.endConnections()
+	}
+	if a.proving.begin(now) {
+		a.tryIsolation()
+	}
+	if a.judging.begin(now) {
+		a.judgeNetwork()
+	}
+	if a.naming.begin(now) {
+		a.resolveNames()
+	}
+	a.confirmIfDue(now)
+	a.showBanner(now)
+}
+
+// chores are the ones that tend and repair start.
+func (a *Agent) chores() []*chore {
+	return []*chore{&a.checking, &a.reapplying, &a.cutting, &a.proving, &a.judging, &a.naming, &a.banner}
+}
+
+// endConnections ends what the rules only pause.
+func (a *Agent) endConnections() {
+	host, iso, isolation := a.cfg.Host, *a.state.Restrictions.Isolation, a.isolations
+	a.enqueueIsolate(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, cutDeadline)
+		defer cancel()
+		done, err := host.Connections.Cut(ctx, iso)
+		return func(context.Context) {
+			a.cutting.end()
+			if a.state.Restrictions.Isolation != nil && isolation == a.isolations {
+				a.connectionsEnded(done, err)
+			}
+		}
+	})
+}
+
+func (a *Agent) connectionsEnded(done platform.Cut, err error) {
+	a.trouble(troubleConnections, err)
+	a.state.Isolated.Ended += done.Ended
+	a.notCut = slices.Clone(done.Lacks)
+	if len(done.Left) > 0 {
+		a.notCut = append(a.notCut, fmt.Sprintf("%s could not be ended, such as %s", plural(len(done.Left), "connection"), connection(done.Left[0])))
+	}
+	if err != nil {
+		a.notCut = append(a.notCut, "connections could not be ended: "+err.Error())
+	}
+	if done.Ended > 0 {
+		a.keepState()
+	}
+	if a.sayCut {
+		a.sayCut = false
+		a.note("result", "", actions.IsolateHost.Name, plural(done.Ended, "connection")+" ended")
+	}
+	for _, lack := range a.notCut {
+		if !slices.Contains(a.state.Isolated.Reasons, lack) {
+			a.proving.ask()
+		}
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func connection(c platform.Connection) string {
+	return fmt.Sprintf("%s from %s to %s", c.Protocol, c.Local, c.Remote)
+}
+
+// judgeNetwork judges anew whether this computer may be isolated, after its
+// network has changed.
+func (a *Agent) judgeNetwork() {
+	if a.state.Restrictions.Isolation == nil {
+		a.judgeAgain = a.refused != ""
+		a.judging.end()
+		return
+	}
+	isolation := a.isolations
+	a.judge(a.terms.Isolation, func(j judgement) {
+		a.judging.end()
+		if a.state.Restrictions.Isolation != nil && isolation == a.isolations {
+			a.strands = j.preview.Refused
+			a.proving.ask()
+		}
+	})
+}
+
+// showBanner keeps at login what people were told, while the isolation lasts.
+func (a *Agent) showBanner(now time.Duration) {
+	text := ""
+	switch {
+	case a.state.Restrictions.Isolation != nil:
+		text = a.notice("This computer is cut off from the network by Firebreak", a.isolatingThreat())
+	case a.next != nil && a.next.judged:
+		text = a.notice("This computer is cut off from the network by Firebreak", a.next.threat)
+	}
+	if a.shown != nil && *a.shown == text {
+		return
+	}
+	a.banner.ask()
+	if !a.banner.begin(now) {
+		return
+	}
+	host := a.cfg.Host
+	a.enqueueIsolate(func(ctx context.Context) func(context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, tellDeadline)
+		defer cancel()
+		err := host.Notifier.Banner(ctx, text)
+		return func(context.Context) {
+			a.banner.end()
+			if errors.Is(err, platform.ErrUnsupported) {
+				err = nil
+			}
+			if a.trouble(troubleBanner, err); err == nil {
+				a.shown = &text
+			}
+		}
+	})
+}
+
+// isolatingThreat is the threat on whose account the computer is isolated; "" if
+// there is none.
+func (a *Agent) isolatingThreat() string {
+	for _, t := range a.threats {
+		if slices.Contains(t.InForce, actions.IsolateHost.Name) {
+			return t.ID
+		}
+	}
+	return ""
+}
+
+// isolationReasons are why an isolation that was proved is not whole.
+func (a *Agent) isolationReasons() []string {
+	reasons := slices.Clone(a.notCut)
+	for _, link := range a.network.Away {
+		reasons = append(reasons, link+" is in another network namespace, which isolating does not reach")
+	}
+	if a.strands != "" {
+		reasons = append(reasons, a.strands)
+	}
+	return reasons
+}

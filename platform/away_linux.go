@@ -21,9 +21,9 @@ type namespace struct {
 }
 
 // otherNamespaces lists the network namespaces of all processes that are to be
-// seen, and those that are kept by a mount alone. hidden tells that there are
+// seen, and those that are kept by a mount alone. denied tells that there are
 // processes of others, whose namespaces only root sees.
-func otherNamespaces(mounts []mount) (all []namespace, hidden bool, err error) {
+func otherNamespaces(mounts []mount) (all []namespace, denied bool, err error) {
 	own, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, false, fmt.Errorf("read own network namespace: %w", err)
@@ -47,7 +47,7 @@ func otherNamespaces(mounts []mount) (all []namespace, hidden bool, err error) {
 		n, err := unix.Readlinkat(int(proc.Fd()), name+"/ns/net", id[:])
 		if err != nil {
 			// The first process is in the host's own, however well it hides.
-			hidden = hidden || pid != 1 && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM))
+			denied = denied || pid != 1 && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM))
 			continue
 		}
 		if !seen[string(id[:n])] {
@@ -61,7 +61,7 @@ func otherNamespaces(mounts []mount) (all []namespace, hidden bool, err error) {
 			all = append(all, namespace{id: m.root, path: m.path})
 		}
 	}
-	return all, hidden, nil
+	return all, denied, nil
 }
 
 // away lists the interfaces in other network namespaces that wanted is true for,

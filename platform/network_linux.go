@@ -5,13 +5,16 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // lookAtNetwork reads what isolating the host depends on. Nothing is asked of the
 // network itself, so it takes as long on a host that is cut off.
-func (o *observer) lookAtNetwork(_ context.Context, s *Snapshot, _ Parts) {
+func (o *observer) lookAtNetwork(ctx context.Context, s *Snapshot, _ Parts) {
 	partly := func(reason string) {
 		s.Gaps = append(s.Gaps, Gap{Part: PartNetwork, Partial: true, Reason: reason})
 	}
@@ -20,9 +23,10 @@ func (o *observer) lookAtNetwork(_ context.Context, s *Snapshot, _ Parts) {
 		s.lack(PartNetwork, "the network interfaces cannot be seen: "+err.Error())
 		return
 	}
+	var hidden []string // what only root sees
 	switch err := askTunnels(all, netip.Addr{}); {
 	case errors.Is(err, unix.EPERM):
-		partly("where the WireGuard tunnels of this computer lead is not visible to this user: repeat with sudo")
+		hidden = append(hidden, "where WireGuard tunnels lead")
 	case err != nil:
 		partly("where the WireGuard tunnels of this computer lead is not known: " + err.Error())
 	}
@@ -41,16 +45,39 @@ func (o *observer) lookAtNetwork(_ context.Context, s *Snapshot, _ Parts) {
 	}
 	mounts := parseMounts(string(text))
 	s.Network.Mounts = networkMounts(mounts, newDisks("/sys", "/proc").under)
-	others, hidden, err := otherNamespaces(mounts)
+	s.Network.Flowtables, err = flowtables(ctx)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		hidden = append(hidden, "the firewall's flowtables")
+	case err != nil:
+		partly("the flowtables of the firewall are not known: " + err.Error())
+	}
+	others, denied, err := otherNamespaces(mounts)
 	if err == nil {
 		s.Network.Away, err = away(others, mounts, linkState.physical)
 	}
 	switch {
-	case hidden, errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		partly("interfaces in the network namespaces of others are not visible: repeat with sudo")
+	case denied, errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		hidden = append(hidden, "interfaces in the network namespaces of others")
 	case err != nil:
 		partly("interfaces in other network namespaces cannot be seen: " + err.Error())
 	}
+	if len(hidden) > 0 {
+		partly("not visible to this user: " + strings.Join(hidden, ", ") + "; repeat with sudo")
+	}
+}
+
+// flowtables lists those of nftables; a kernel without nftables has none.
+func flowtables(ctx context.Context) ([]string, error) {
+	line, err := nft.Dial()
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer line.Close()
+	return line.Flowtables(ctx)
 }
 
 // mountsFile is where the kernel tells what this process sees mounted.

@@ -6,8 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -321,9 +323,9 @@ func TestSnapshotOfNetwork(t *testing.T) {
 func TestAwayFindsInterfacesInOtherNamespaces(t *testing.T) {
 	inWorld(t, func(t *testing.T, w world) {
 		mounts := parseMounts(readMounts(t))
-		others, hidden, err := otherNamespaces(mounts)
-		if err != nil || hidden {
-			t.Fatal(err, hidden)
+		others, denied, err := otherNamespaces(mounts)
+		if err != nil || denied {
+			t.Fatal(err, denied)
 		}
 		before := shell(t, "ip link")
 		got, err := away(others, mounts, func(l linkState) bool { return l.Index == 78 && l.Kind == "veth" })
@@ -359,6 +361,24 @@ func TestSnapshotOfNetworkIsCheap(t *testing.T) {
 	if best > 20*time.Millisecond {
 		t.Errorf("took %v; want a few milliseconds", best)
 	}
+}
+
+func TestSnapshotOfNetworkAsNobody(t *testing.T) {
+	inWorld(t, func(t *testing.T, _ world) {
+		runtime.LockOSThread() // thrown away: its capabilities are gone
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, 65534, 65534, 65534); errno != 0 {
+			t.Error(errno)
+			return
+		}
+		s := look(t, newObserver(Options{}, nil), PartNetwork)
+		if len(s.Network.Links) != 1 || s.Missing(PartNetwork) != nil {
+			t.Errorf("got links %+v, %+v; want what everybody may see", s.Network.Links, s.Gaps)
+		}
+		want := "not visible to this user: the firewall's flowtables, interfaces in the network namespaces of others; repeat with sudo"
+		if len(s.Gaps) != 1 || s.Gaps[0].Reason != want || !s.Gaps[0].Partial {
+			t.Errorf("got gaps %+v; want %q", s.Gaps, want)
+		}
+	})
 }
 
 func BenchmarkSnapshotOfNetwork(b *testing.B) {

@@ -18,8 +18,8 @@ func (o *observer) Events(ctx context.Context) <-chan Event {
 		// Opened before anything runs: a netlink socket belongs to the network
 		// namespace of the thread that opens it. Where one cannot be had the agent
 		// learns of it when it looks, as it does anyway.
-		for _, open := range []func() (source, error){listenerSource, networkSource, mountSource} {
-			if run, err := open(); err == nil {
+		for _, open := range []func(context.Context) (source, error){o.ruleSource, networkSource, mountSource, listenerSource} {
+			if run, err := open(ctx); err == nil {
 				go run(ctx, w.say)
 			}
 		}

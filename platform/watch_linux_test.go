@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // eventsUntil collects events until none has come for a while.
@@ -124,7 +126,7 @@ func TestBurstsBecomeAFewEvents(t *testing.T) {
 // had to throw changes away.
 func TestLostChangesAreLearnedAnew(t *testing.T) {
 	inWorld(t, func(t *testing.T, w world) {
-		run, err := networkSource()
+		run, err := networkSource(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,4 +223,59 @@ func TestNothingIsLostWhileNobodyListens(t *testing.T) {
 	}
 	cancel()
 	<-ended
+}
+
+func TestEventsOfTheAgentsRules(t *testing.T) {
+	inWorld(t, func(t *testing.T, _ world) {
+		own := newFirewall()
+		events := newObserver(Options{}, own).Events(t.Context())
+		blocked := Restrictions{Blocked: []PortRule{{TCP, 445, 445}}}
+		if err := own.Apply(t.Context(), blocked); err != nil {
+			t.Error(err)
+			return
+		}
+		shell(t, "nft add table inet somebody")
+		for _, e := range eventsUntil(events, time.Second) {
+			if e.Part == PartRestrictions {
+				t.Errorf("got %+v for the agent's own change and for a foreign table; want no event", e)
+			}
+		}
+		begun := time.Now()
+		shell(t, "nft add table bridge firebreak")
+		took := awaitEvent(t, events, PartRestrictions, "changed the agent's firewall rules")
+		t.Logf("told after %v, %v with nft itself", took, time.Since(begun))
+		if took > 100*time.Millisecond {
+			t.Errorf("took %v; want milliseconds", took)
+		}
+		shell(t, "nft delete table bridge firebreak")
+		for range 3 {
+			select {
+			case e := <-events:
+				if e.Part == PartRestrictions && strings.HasPrefix(e.Why, "nft (pid ") {
+					return
+				}
+			case <-time.After(5 * time.Second):
+			}
+		}
+		t.Error("nft was not named")
+	})
+}
+
+func TestTampered(t *testing.T) {
+	o := &observer{}
+	ours, others := nft.Key{Family: nft.Netdev, Name: "firebreak"}, nft.Key{Family: nft.Inet, Name: "filter"}
+	for _, c := range []struct {
+		change nft.Change
+		want   string
+	}{
+		{nft.Change{Lost: true}, "the firewall changed faster than could be followed"},
+		{nft.Change{Port: 7, PID: 9, Process: "nft", Tables: []nft.Key{others}}, ""},
+		{nft.Change{Port: 7, PID: 9, Process: "nft", Tables: []nft.Key{others, ours}}, "nft (pid 9) changed the agent's firewall rules"},
+		{nft.Change{Port: 7, PID: 9, Process: "a\x1bb", Tables: []nft.Key{ours}}, "a b (pid 9) changed the agent's firewall rules"},
+		{nft.Change{Port: 7, Tables: []nft.Key{ours}}, "somebody changed the agent's firewall rules"},
+	} {
+		if got := o.tampered(c.change); got != c.want {
+			t.Errorf("%+v: got %q; want %q", c.change, got, c.want)
+		}
+	}
 }

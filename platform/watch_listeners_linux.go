@@ -17,7 +17,7 @@ const pollEvery = time.Second
 
 // listenerSource polls the listeners. Where the kernel does not answer there is
 // none: the snapshots' gaps say so better than an event could.
-func listenerSource() (source, error) {
+func listenerSource(context.Context) (source, error) {
 	diag, err := sockets.Open()
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ const mountRest = 50 * time.Millisecond
 // mountSource waits until what is mounted changes, which the kernel tells to who
 // polls its list. That is also how network namespaces with a name are seen ("ip
 // netns add", container engines): they are kept by a mount each.
-func mountSource() (source, error) {
+func mountSource(context.Context) (source, error) {
 	f, err := os.Open(mountsFile)
 	if err != nil {
 		return nil, fmt.Errorf("watch mounts: %w", err)

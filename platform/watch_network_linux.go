@@ -42,7 +42,7 @@ type addressSeen struct {
 
 // networkSource listens to the kernel's changes of links, addresses and routes.
 // It needs no privilege.
-func networkSource() (source, error) {
+func networkSource(context.Context) (source, error) {
 	nl, err := netlink.Dial(unix.NETLINK_ROUTE, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)

@@ -66,3 +66,16 @@ func storeSocket(name string, fd int) error {
 	}
 	return nil
 }
+
+// storedLine has the service manager keep the firewall's line to the kernel.
+type storedLine struct{}
+
+// lineName is what the service manager knows the line by.
+const lineName = "nft"
+
+func (storedLine) Take() (fd int, ok bool) {
+	fd, ok = StoredSockets()[lineName]
+	return fd, ok
+}
+
+func (storedLine) Keep(fd int) error { return StoreSocket(lineName, fd) }

@@ -1,7 +1,7 @@
 package platform
 
 func local(o Options) *Host {
-	firewall := newFirewall()
+	firewall := newKeptFirewall(storedLine{})
 	return &Host{
 		Observer:    newObserver(o, firewall),
 		Firewall:    firewall,

@@ -44,7 +44,10 @@ func (e *env) install(ctx context.Context, noStart bool) error {
 	if err := e.layOut(say); err != nil {
 		return err
 	}
-	if err := replaceUnit(s); err != nil {
+	if err := replaceUnit(s, unitName); err != nil {
+		return err
+	}
+	if err := e.installRestore(say); err != nil {
 		return err
 	}
 	program, err := os.Executable()
@@ -92,20 +95,49 @@ func (e *env) layOut(say func(string, ...any)) error {
 	return nil
 }
 
-// replaceUnit sets the service up anew: kardianos/service refuses to write over
-// a unit file.
-func replaceUnit(s service.Service) error {
+// installRestore sets up the service that restores at boot, where it takes one.
+// It is started at once: from then on systemd knows it as done for this boot.
+func (e *env) installRestore(say func(string, ...any)) error {
+	s, err := e.restoreHere()
+	if err != nil || s == nil {
+		return err
+	}
+	if err := replaceUnit(s, restoreName); err != nil {
+		return err
+	}
+	if err := s.Start(); err != nil {
+		return fmt.Errorf("start service %s: %w; see: journalctl -u %s", restoreName, err, restoreName)
+	}
+	say("service %s puts blocks and isolation in force again at every start, before there is a network", restoreName)
+	return nil
+}
+
+// replaceUnit sets a service up anew: kardianos/service refuses to write over a
+// unit file. The old file is only moved aside, since a running service that
+// systemd has no file of loses what is stored for it.
+func replaceUnit(s service.Service, name string) error {
 	there, _, err := installed(s)
 	if err != nil {
-		return fmt.Errorf("ask for the service: %w", err)
+		return fmt.Errorf("ask for service %s: %w", name, err)
 	}
-	if there {
+	file := filepath.Join(unitDir, name+".service")
+	aside := file + ".old"
+	err = os.Rename(file, aside)
+	switch {
+	case err == nil:
+		if err := s.Install(); err != nil {
+			return fmt.Errorf("replace service %s: %w", name, errors.Join(err, os.Rename(aside, file)))
+		}
+		return os.Remove(aside)
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("replace service %s: %w", name, err)
+	case there:
 		if err := s.Uninstall(); err != nil {
-			return fmt.Errorf("replace the service: %w", err)
+			return fmt.Errorf("replace service %s: %w", name, err)
 		}
 	}
 	if err := s.Install(); err != nil {
-		return fmt.Errorf("install the service: %w", err)
+		return fmt.Errorf("install service %s: %w", name, err)
 	}
 	return nil
 }

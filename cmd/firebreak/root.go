@@ -69,6 +69,7 @@ func newRoot(e *env) *cobra.Command {
 		c.command.GroupID = c.group
 		root.AddCommand(c.command)
 	}
+	root.AddCommand(newRestore(e))
 	e.commonFlags(root.PersistentFlags())
 	root.SetOut(e.out)
 	root.SetErr(e.err)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/kardianos/service"
 	"github.com/spf13/cobra"
 
 	"github.com/firebreak-sec/firebreak/agent/journal"
@@ -31,13 +32,20 @@ func (e *env) uninstall(ctx context.Context, purge bool) error {
 	}
 	var lines []string
 	say := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
-	if err := e.removeService(say); err != nil {
+	services, err := e.services()
+	if err != nil {
 		return err
 	}
-	if _, err := e.agent().Status(ctx); err == nil {
-		return fmt.Errorf("an agent still answers on %s: stop it first, or it will put its blocks in force again", e.socket)
+	if err := e.stopServices(ctx, services, say); err != nil {
+		return err
+	}
+	if err := e.alone(ctx); err != nil {
+		return fmt.Errorf("what is in force would be put in force again: %w", err)
 	}
 	if err := e.releaseAll(ctx, say); err != nil {
+		return err
+	}
+	if err := removeServices(services, say); err != nil {
 		return err
 	}
 	e.tellWhatStays(say)
@@ -56,42 +64,86 @@ func (e *env) uninstall(ctx context.Context, purge bool) error {
 	return e.done("uninstalled", lines, "")
 }
 
-// removeService stops and removes the service; without a service manager there
-// is none to remove.
-func (e *env) removeService(say func(string, ...any)) error {
-	s, err := e.serviceHere()
+// ownService is one of the services that install sets up.
+type ownService struct {
+	service.Service
+	name string
+}
+
+// services are those that are set up here; none where there is no service
+// manager.
+func (e *env) services() ([]ownService, error) {
+	agent, err := e.serviceHere()
 	if errors.Is(err, errNoManager) {
-		say("there is no service manager here, so no service to remove")
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	there, running, err := installed(s)
-	switch {
-	case err != nil:
-		return fmt.Errorf("ask for the service: %w", err)
-	case !there:
-		say("the service was not installed")
-		return nil
+	restore, err := e.restoreHere()
+	if err != nil {
+		return nil, err
 	}
-	if running {
-		if err := s.Stop(); err != nil {
-			return fmt.Errorf("stop the service: %w", err)
+	var found []ownService
+	for _, s := range []ownService{{agent, unitName}, {restore, restoreName}} {
+		if s.Service == nil {
+			continue
 		}
-		say("the agent was stopped")
+		there, _, err := installed(s)
+		if err != nil {
+			return nil, fmt.Errorf("ask for service %s: %w", s.name, err)
+		}
+		if there {
+			found = append(found, s)
+		}
 	}
-	if err := s.Uninstall(); err != nil {
-		return fmt.Errorf("remove the service: %w", err)
+	return found, nil
+}
+
+// stopServices stops the services, so that nothing is put in force again. An
+// agent that hangs is killed.
+func (e *env) stopServices(ctx context.Context, services []ownService, say func(string, ...any)) error {
+	if len(services) == 0 {
+		say("the service was not installed")
 	}
-	say("service %s was removed", unitName)
+	for _, s := range services {
+		_, running, err := installed(s)
+		if err != nil {
+			return fmt.Errorf("ask for service %s: %w", s.name, err)
+		}
+		killed, err := platform.EndService(ctx, s.name+".service", hangTime)
+		if errors.Is(err, platform.ErrUnsupported) && running {
+			err = s.Stop()
+		}
+		switch {
+		case err != nil && !errors.Is(err, platform.ErrUnsupported):
+			return fmt.Errorf("stop the service: %w", err)
+		case killed:
+			say("the agent did not stop within %s, and was killed", hangTime)
+		case running && s.name == unitName:
+			say("the agent was stopped")
+		}
+	}
+	return nil
+}
+
+// removeServices takes the services away: last, so that a release that failed can
+// be tried again.
+func removeServices(services []ownService, say func(string, ...any)) error {
+	for _, s := range services {
+		if err := s.Uninstall(); err != nil {
+			return fmt.Errorf("remove service %s: %w", s.name, err)
+		}
+		say("service %s was removed", s.name)
+	}
 	return nil
 }
 
 // releaseAll takes every block and isolation away, and reads back that none is
 // left.
 func (e *env) releaseAll(ctx context.Context, say func(string, ...any)) error {
-	firewall := e.host("").Firewall
+	host := e.host("")
+	firewall := host.Firewall
 	before, _ := firewall.InForce(ctx) // only to say what was released
 	err := firewall.Apply(ctx, platform.Restrictions{})
 	if errors.Is(err, platform.ErrUnsupported) {
@@ -115,6 +167,12 @@ func (e *env) releaseAll(ctx context.Context, say func(string, ...any)) error {
 		say("released: %s", platform.PortList(before.Blocked))
 	}
 	say("nothing of Firebreak is left in the firewall")
+	if err := takeBannerDown(ctx, host); err != nil {
+		return err
+	}
+	if before.Isolation != nil {
+		say("removed: the login banner that told of the isolation")
+	}
 	return nil
 }
 

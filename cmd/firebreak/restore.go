@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firebreak-sec/firebreak/agent/journal"
+	"github.com/firebreak-sec/firebreak/agent/localapi"
+	"github.com/firebreak-sec/firebreak/platform"
+)
+
+// restoreTime bounds how long a boot may wait for the firewall.
+const restoreTime = 5 * time.Second
+
+func newRestore(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:    "restore",
+		Short:  "Put in force again what was before this computer started (for " + restoreName + ")",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(c.Context(), restoreTime)
+			defer cancel()
+			text, err := e.restore(ctx)
+			if err != nil {
+				return err
+			}
+			reply := localapi.Reply{Schema: localapi.Schema, Text: &text, Done: true, Lines: []string{}}
+			return e.show(reply, func(p *page) { replyScreen(p, reply) })
+		},
+	}
+}
+
+// restore puts in force what the journal says, before there is a network and
+// before the agent runs. It writes nothing: the disk may be read-only yet. It says
+// what it did.
+func (e *env) restore(ctx context.Context) (string, error) {
+	if !privileged() {
+		return "", fmt.Errorf("restore what was in force: %w", platform.ErrNotPermitted)
+	}
+	state, damage := journal.ReadState(e.journalFile())
+	switch {
+	case errors.Is(damage, fs.ErrNotExist):
+		return "Nothing was in force: there is no journal yet.", nil
+	case errors.Is(damage, journal.ErrInUse):
+		return "An agent runs already; nothing is left to restore.", nil
+	case damage != nil && !errors.Is(damage, journal.ErrDamaged):
+		return "", fmt.Errorf("restore what was in force: %w", damage)
+	}
+	want, left := atBoot(state)
+	if want.Zero() {
+		if damage != nil {
+			return "", fmt.Errorf("restore what was in force: nothing is known of it: %w", damage)
+		}
+		return "Nothing was in force.", nil
+	}
+	said, err := e.putInForce(ctx, want, left)
+	if damage != nil {
+		said += " The journal is damaged: this is the newest state that could be read of it."
+	}
+	return said, err
+}
+
+// putInForce applies what was in force, unless something is in force already:
+// that is the agent's to judge.
+func (e *env) putInForce(ctx context.Context, want platform.Restrictions, left time.Duration) (string, error) {
+	firewall := e.host("").Firewall
+	if have, err := firewall.InForce(ctx); err != nil || !have.Zero() {
+		return "Restrictions are in force already; the agent takes them over.", err
+	}
+	if err := firewall.Apply(ctx, want); err != nil {
+		return "", fmt.Errorf("restore what was in force: %w", err)
+	}
+	if left > 0 {
+		if err := firewall.Renew(ctx, left); err != nil {
+			return "", fmt.Errorf("restore what was in force: %w", err)
+		}
+	}
+	var said string
+	if want.Isolation != nil {
+		said = "This computer is isolated as before it was started"
+		if left > 0 {
+			said += fmt.Sprintf(", for %s unless the agent goes on with it", left.Round(time.Second))
+		}
+		said += "."
+	}
+	if len(want.Blocked) > 0 {
+		said += " Blocked as before: " + platform.PortList(want.Blocked) + "."
+	}
+	return said, nil
+}
+
+// atBoot is what of the state is in force again now, and after how long the
+// kernel is to end the isolation in it; 0: never.
+func atBoot(state journal.State) (want platform.Restrictions, left time.Duration) {
+	if iso := state.Restrictions.Isolation; iso != nil {
+		left = iso.Until()
+	}
+	return state.Restrictions, left
+}

@@ -3,6 +3,7 @@ package platform
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"runtime"
@@ -18,6 +19,25 @@ type namespace struct {
 	id   string // "net:[4026532177]"
 	path string // of a file that stands for it
 	pid  int    // of a process in it; 0 if there is none
+}
+
+// confined tells whether this program is in another network namespace than the
+// first process: then it isolates that part of the machine only, and the others
+// are not its business. Where the first process hides its own even from root, the
+// second tells, which on a machine of its own is a thread of the kernel.
+func confined() (bool, error) {
+	own, err := os.Readlink("/proc/thread-self/ns/net")
+	if err != nil {
+		return false, fmt.Errorf("read own network namespace: %w", err)
+	}
+	first, err := os.Readlink("/proc/1/ns/net")
+	if errors.Is(err, fs.ErrPermission) {
+		first, err = os.Readlink("/proc/2/ns/net")
+	}
+	if err != nil {
+		return false, fmt.Errorf("read network namespace of the first process: %w", err)
+	}
+	return own != first, nil
 }
 
 // otherNamespaces lists the network namespaces of all processes that are to be

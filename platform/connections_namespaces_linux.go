@@ -11,20 +11,18 @@ import (
 // the host: each that a process or a thread is in, or that is kept by a mount. A
 // namespace that is held by nothing but a socket is not found; what comes from
 // there is forwarded, and that the rules cut as a whole.
-//
-// If this program is in another namespace than the first process, it isolates
-// that part of the machine only, and the others are not its business.
+// A program that is confined has to do with none of them.
 func reachable() ([]namespace, []mount, error) {
+	part, err := confined()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find network namespaces: %w", err)
+	}
+	if part {
+		return nil, nil, nil
+	}
 	own, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, nil, fmt.Errorf("find network namespaces: %w", err)
-	}
-	first, err := os.Readlink("/proc/1/ns/net")
-	if err != nil {
-		return nil, nil, fmt.Errorf("find network namespaces: %w", err)
-	}
-	if own != first {
-		return nil, nil, nil
 	}
 	text, err := os.ReadFile(mountsFile)
 	if err != nil {

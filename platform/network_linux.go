@@ -53,7 +53,12 @@ func (o *observer) lookAtNetwork(ctx context.Context, s *Snapshot, _ Parts) {
 		partly("the flowtables of the firewall are not known: " + err.Error())
 	}
 	others, denied, err := otherNamespaces(mounts)
-	if err == nil {
+	part, _ := confined() // what cannot be told counts as the whole
+	switch {
+	case err != nil:
+	case part:
+		partly("this program is in a network namespace of its own, and isolates nothing outside it")
+	default:
 		s.Network.Away, err = away(others, mounts, linkState.physical)
 	}
 	switch {

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/firebreak-sec/firebreak/agent"
 	"github.com/firebreak-sec/firebreak/agent/journal"
 	"github.com/firebreak-sec/firebreak/agent/localapi"
 	"github.com/firebreak-sec/firebreak/configs"
@@ -33,6 +35,8 @@ var checks = []struct {
 	{"operating system (os-release)", tryPart(platform.PartOS)},
 	{"services (systemd, D-Bus)", tryServices},
 	{"firewall (nftables)", tryFirewall},
+	{"isolation (nftables)", tryIsolation},
+	{"ending connections (sock_diag)", tryConnections},
 	{"proof from outside (namespaces)", tryProbe},
 	{"policy", tryPolicy},
 	{"journal", tryJournal},
@@ -97,6 +101,58 @@ func tryFirewall(ctx context.Context, p *patient) outcome {
 		ok = fmt.Sprintf("in force: %d blocked ports, isolated: %v", len(r.Blocked), r.Isolation != nil)
 	}
 	return judged(err, ok, "without nftables nothing can be blocked or isolated: load the kernel module nf_tables")
+}
+
+// tryIsolation asks the agent how the isolation in force holds; without one the
+// kernel is asked what it would lack.
+func tryIsolation(ctx context.Context, p *patient) outcome {
+	if s, err := p.agent().Status(ctx); err == nil && s.Isolation != nil {
+		return isolationOutcome(*s.Isolation)
+	}
+	lacks, err := platform.Lacking(ctx, keptPrograms(p))
+	if err == nil && len(lacks) > 0 {
+		return doesNot("an isolation would be degraded: "+strings.Join(lacks, "; "), "")
+	}
+	return judged(err, "tried and taken back: this kernel lacks no part of it", "without nftables this computer cannot be isolated")
+}
+
+// keptPrograms is an isolation that keeps the services of the policy, as far as
+// there is one that can be read: to keep them needs more of the kernel.
+func keptPrograms(p *patient) platform.Isolation {
+	var iso platform.Isolation
+	policy, _, err := p.readPolicy()
+	if err != nil {
+		return iso
+	}
+	for _, text := range policy.Isolation.Keep {
+		if k, err := configs.ParseKeep(text); err == nil && k.Kind == configs.KeepUnit {
+			iso.Units = append(iso.Units, k.Name)
+		}
+	}
+	return iso
+}
+
+func isolationOutcome(i localapi.Isolation) outcome {
+	reasons := strings.Join(i.Reasons, "; ")
+	switch {
+	case i.State == nil && !i.Proved:
+		return outcome{localapi.CouldNotTell, "in force, and not proved yet", "firebreak recheck"}
+	case i.State == nil || *i.State == agent.IsolationFull:
+		return works("in force and proved; nothing is lacking")
+	case *i.State == agent.IsolationDegraded:
+		return doesNot("in force and proved, with gaps: "+reasons, "firebreak status")
+	}
+	return doesNot("this computer is not isolated as it should be: "+reasons, "firebreak status")
+}
+
+// tryConnections lists what isolation would end, and ends nothing: whether the
+// kernel lets it be ended is found out only by doing it.
+func tryConnections(ctx context.Context, p *patient) outcome {
+	live, err := p.host.Connections.Live(ctx, platform.Isolation{})
+	if err != nil {
+		return judged(err, "", "without it, isolation stops connections and does not end them")
+	}
+	return works(count(len(live), "socket") + " found that isolation would end; ending is tried only when isolating")
 }
 
 func tryProbe(ctx context.Context, p *patient) outcome {

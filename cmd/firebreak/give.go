@@ -33,6 +33,9 @@ func replyScreen(p *page, r localapi.Reply) {
 	for _, line := range r.Lines {
 		p.indented("  ", "", 0, line, 0)
 	}
+	if r.Verb == string(agent.Isolate) && r.Status != nil && r.Status.Isolation != nil {
+		isolationReply(p, *r.Status.Isolation)
+	}
 	if r.Threat != nil && r.Threat.Next != nil {
 		p.row("Next", *r.Threat.Next, 2)
 	}

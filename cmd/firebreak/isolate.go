@@ -55,6 +55,19 @@ func (e *env) isolate(ctx context.Context, o localapi.Order) error {
 	return e.give(ctx, agent.Isolate, o)
 }
 
+// isolationReply adds how well it holds to what became of an order to isolate.
+func isolationReply(p *page, i localapi.Isolation) {
+	switch {
+	case i.State == nil:
+		return
+	case *i.State == agent.IsolationFull:
+		p.row("State", "full: nothing is lacking", 1)
+	default:
+		p.row("State", string(*i.State), 1)
+		isolationReasons(p, i)
+	}
+}
+
 // confirm asks a yes-or-no question on the terminal; only "yes" is yes.
 func (e *env) confirm(question string) bool {
 	if _, err := fmt.Fprint(e.err, clean(question)+" Type yes: "); err != nil {

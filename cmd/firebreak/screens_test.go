@@ -144,6 +144,32 @@ func TestStatusScreen(t *testing.T) {
 			}
 			s.Next = ptr("do not switch off; call 4357")
 		}},
+		{"isolated and lacking nothing", func(s *localapi.Status) {
+			s.State, s.Isolated = agent.StateIsolated, true
+			s.Isolation = isolationIn(agent.IsolationFull)
+			s.Next = ptr("do not switch off; call 4357")
+		}},
+		{"isolated with gaps", func(s *localapi.Status) {
+			s.State, s.Isolated = agent.StateIsolated, true
+			s.Isolation = isolationIn(agent.IsolationDegraded,
+				"frames that root programs send past IP are not stopped: this kernel has no netdev egress hook",
+				"what containers or virtual machines on one bridge say to each other is not stopped: this kernel has no bridge rules",
+				"programs that try to connect wait instead of being refused at once: this kernel cannot reject")
+			s.Next = ptr("do not switch off; call 4357")
+		}},
+		{"not isolated as it should be", func(s *localapi.Status) {
+			s.State, s.Isolated = agent.StateIsolated, true
+			s.Isolation = isolationIn(agent.IsolationFailed, "this computer still gets out over IPv6")
+			s.Isolation.Closed = true
+			s.Next = ptr("do not switch off; call 4357")
+		}},
+		{"isolated, and told to everybody", func(s *localapi.Status) {
+			s.State, s.Isolated = agent.StateIsolated, true
+			s.Isolation = isolationIn(agent.IsolationFull)
+			s.Isolation.Keep = []string{"hub", "user:rustdesk"}
+			s.Next = ptr("do not switch off; call 4357")
+			*s = s.Redact()
+		}},
 		{"isolated by a person and not proved", func(s *localapi.Status) {
 			s.State, s.Isolated = agent.StateIsolated, true
 			s.Isolation = &localapi.Isolation{
@@ -184,6 +210,15 @@ func TestStatusScreen(t *testing.T) {
 	}
 }
 
+// isolationIn is an isolation by a person, in a state.
+func isolationIn(state agent.IsolationState, reasons ...string) *localapi.Isolation {
+	return &localapi.Isolation{
+		Since: earlier(2 * time.Hour), Until: earlier(-2 * time.Hour), By: ptr("jd (uid 1000)"), Reason: ptr("odd mails are sent"),
+		Proved: state != agent.IsolationFailed, State: &state, Reasons: reasons, Keep: []string{"hub", "dhcp"},
+		LeaseSeconds: 900, Ended: 14, Told: []string{"lena"},
+	}
+}
+
 // TestStatusScreenAlwaysFits draws statuses with far too much in them.
 func TestStatusScreenAlwaysFits(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
@@ -203,6 +238,11 @@ func TestStatusScreenAlwaysFits(t *testing.T) {
 		}
 		if r.IntN(2) == 0 {
 			s.Isolation = &localapi.Isolation{Reason: ptr(words()), Detail: ptr(words()), By: ptr(words()), Keep: []string{words()}, Until: earlier(0)}
+			if r.IntN(2) == 0 {
+				state := agent.IsolationDegraded
+				s.Isolation.State, s.Isolation.Told = &state, []string{words()}
+				s.Isolation.Reasons = []string{words(), words(), words()}
+			}
 		}
 		s.Policy.Valid, s.Policy.Error, s.Next = r.IntN(2) == 0, ptr(words()), ptr(words())
 		s.Host = strings.Repeat("h", r.IntN(70))
@@ -293,6 +333,40 @@ func TestDoctorScreen(t *testing.T) {
 	golden(t, "doctor", "some things do not work", func(p *page) { doctorScreen(p, d, evening) })
 	d.Checks = d.Checks[1:2]
 	golden(t, "doctor", "everything works", func(p *page) { doctorScreen(p, d, evening) })
+}
+
+func TestIsolateReplyScreen(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		text    string
+		state   agent.IsolationState
+		reasons []string
+	}{
+		{"whole", "This computer is isolated, proved: nothing gets in or out but what is kept.", agent.IsolationFull, nil},
+		{"with gaps", "This computer is isolated, proved: nothing gets in or out but what is kept.", agent.IsolationDegraded,
+			[]string{"what containers or virtual machines on one bridge say to each other is not stopped: this kernel has no bridge rules"}},
+		{"failed", "This computer is not proved to be isolated: this computer still gets out.", agent.IsolationFailed,
+			[]string{"this computer still gets out"}},
+	} {
+		r := localapi.Reply{
+			Verb: "isolate", Text: ptr(c.text), Lines: []string{"cut off from every network but: hub", "14 connections ended", "ends by itself after 4h"},
+			Status: &localapi.Status{Isolation: isolationIn(c.state, c.reasons...)},
+		}
+		golden(t, "isolate", c.name, func(p *page) { replyScreen(p, r) })
+	}
+}
+
+func TestIsolationOutcome(t *testing.T) {
+	for want, i := range map[outcome]localapi.Isolation{
+		works("in force and proved; nothing is lacking"):                                                *isolationIn(agent.IsolationFull),
+		doesNot("in force and proved, with gaps: no bridge; no egress", "firebreak status"):             *isolationIn(agent.IsolationDegraded, "no bridge", "no egress"),
+		doesNot("this computer is not isolated as it should be: it still gets out", "firebreak status"): *isolationIn(agent.IsolationFailed, "it still gets out"),
+		{localapi.CouldNotTell, "in force, and not proved yet", "firebreak recheck"}:                    {},
+	} {
+		if got := isolationOutcome(i); got != want {
+			t.Errorf("got %+v; want %+v", got, want)
+		}
+	}
 }
 
 func TestColourOnlyOnTheVerdict(t *testing.T) {

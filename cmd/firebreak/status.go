@@ -84,29 +84,91 @@ func statusVerdict(p *page, s localapi.Status, open []localapi.Threat, now time.
 	}
 }
 
+// isolationRows say how the computer is cut off: ISOLATED only if that is not
+// known to be wrong.
 func isolationRows(p *page, i localapi.Isolation, aside string, now time.Time) {
-	proved := "NOT PROVED"
-	if i.Proved {
-		proved = "proved"
+	since := "since " + clock(i.Since, now) + " by " + cmp.Or(text(i.By), "a person")
+	failed := false
+	switch {
+	case i.State != nil && *i.State == agent.IsolationFailed:
+		failed = true
+		p.verdict(bad, "NOT ISOLATED AS IT SHOULD BE, "+since, aside)
+	case i.State != nil && *i.State == agent.IsolationDegraded:
+		p.verdict(bad, "ISOLATED "+since+", with gaps", aside)
+	case i.Proved:
+		p.verdict(bad, "ISOLATED "+since+", proved", aside)
+	default:
+		p.verdict(bad, "ISOLATED "+since+", NOT PROVED", aside)
 	}
-	by := cmp.Or(text(i.By), "a person")
-	p.verdict(bad, fmt.Sprintf("ISOLATED since %s by %s, %s", clock(i.Since, now), by, proved), aside)
-	if !i.Proved && i.Detail != nil {
-		p.row("Proof", *i.Detail, 2)
-	}
+	isolationReasons(p, i)
 	if i.Threat == nil && i.Reason != nil {
 		p.row("Reason", *i.Reason, 2)
 	}
-	p.row("Works", "web, mail and file shares do not; still reachable: "+cmp.Or(strings.Join(i.Keep, ", "), "nobody"), 2)
+	keep := cmp.Or(strings.Join(i.Keep, ", "), "nobody")
+	if failed {
+		p.row("Works", "not known; policy keeps: "+keep, 2)
+	} else {
+		p.row("Works", "web, mail and file shares do not; still reachable: "+keep, 2)
+	}
+	if cut := cutLine(i); cut != "" {
+		p.row("Cut", cut, 2)
+	}
+	if ends := endsLine(i, now); ends != "" {
+		p.row("Ends", ends, 2)
+	}
+	p.row("Release", "type: sudo firebreak release (--force if no agent is running)", 1)
+}
+
+// isolationReasons are what is wrong with an isolation, or not proved yet.
+func isolationReasons(p *page, i localapi.Isolation) {
+	label := "Gap"
+	switch {
+	case i.State == nil && !i.Proved && i.Detail != nil:
+		p.row("Proof", *i.Detail, 2)
+	case i.State != nil && *i.State == agent.IsolationFailed:
+		label = "Why"
+	}
+	for n, reason := range i.Reasons {
+		if n == 2 {
+			p.row("", fmt.Sprintf("and %d more: firebreak doctor", len(i.Reasons)-2), 1)
+			return
+		}
+		p.row(label, reason, 3)
+		label = ""
+	}
+}
+
+// cutLine is what the cut did; "" if nothing is known of it.
+func cutLine(i localapi.Isolation) string {
+	var parts []string
+	if i.Ended > 0 {
+		parts = append(parts, count(i.Ended, "connection")+" ended")
+	}
+	if len(i.Told) > 0 {
+		parts = append(parts, "told before: "+strings.Join(i.Told, ", "))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// endsLine is what ends the isolation: the threat's end, the time, and the
+// kernel if the agent stops.
+func endsLine(i localapi.Isolation, now time.Time) string {
+	var ends []string
 	switch {
 	case i.Threat != nil && i.Until != nil:
-		p.row("Ends", fmt.Sprintf("when %s is proved gone; at %s EVEN IF NOT", *i.Threat, clock(i.Until, now)), 2)
+		ends = append(ends, fmt.Sprintf("when %s is proved gone; at %s EVEN IF NOT", *i.Threat, clock(i.Until, now)))
 	case i.Until != nil:
-		p.row("Ends", "by itself at "+clock(i.Until, now), 1)
+		ends = append(ends, "by itself at "+clock(i.Until, now))
 	case i.Threat != nil:
-		p.row("Ends", "when "+*i.Threat+" is proved gone", 1)
+		ends = append(ends, "when "+*i.Threat+" is proved gone")
 	}
-	p.row("Release", "type: sudo firebreak release", 1)
+	switch {
+	case i.Closed:
+		ends = append(ends, "stays shut if the agent stops")
+	case i.LeaseSeconds > 0:
+		ends = append(ends, configs.Duration(time.Duration(i.LeaseSeconds)*time.Second).String()+" after the agent stops")
+	}
+	return strings.Join(ends, "; ")
 }
 
 // threatLines is one threat: what, what is done and what is not, who is next.

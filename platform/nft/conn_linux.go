@@ -51,7 +51,7 @@ func (c *Conn) Port() uint32 { return c.socket.port }
 // Generation is a number that grows with every change of nftables in this
 // namespace, by whomever: what was read at the same one needs no second reading.
 func (c *Conn) Generation() (uint32, error) {
-	answers, err := c.get(getGen, 0, func(*netlink.AttributeEncoder) {})
+	answers, err := c.get(getGen, 0, func(*encoder) {})
 	if err != nil {
 		return 0, fmt.Errorf("read generation: %w", err)
 	}
@@ -128,11 +128,11 @@ func (c *Conn) Trial(ctx context.Context, tables ...*Table) error {
 }
 
 // get asks for one thing.
-func (c *Conn) get(what command, family Family, fill func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
+func (c *Conn) get(what command, family Family, fill func(*encoder)) ([]netlink.Message, error) {
 	return c.socket.request(message(what, family, netlink.Acknowledge, fill))
 }
 
 // dump asks for all things of a kind.
-func (c *Conn) dump(what command, family Family, filter func(*netlink.AttributeEncoder)) ([]netlink.Message, error) {
+func (c *Conn) dump(what command, family Family, filter func(*encoder)) ([]netlink.Message, error) {
 	return c.socket.request(message(what, family, netlink.Dump, filter))
 }

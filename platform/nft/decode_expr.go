@@ -95,14 +95,9 @@ func decodeExpr(name string, data []byte) (Expr, bool) {
 
 // rewritten returns the attributes that writing e gives.
 func rewritten(e Expr) values {
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
-	encodeExpr(ae, e)
-	b, err := ae.Encode()
-	if err != nil {
-		return nil
-	}
-	return readValues(b)
+	var out encoder
+	encodeExpr(&out, e)
+	return readValues(out.out)
 }
 
 // same tells whether v, as the kernel gave it, says what ours says. Attributes

@@ -183,9 +183,9 @@ func TestRulesBelowIP(t *testing.T) {
 
 // A hook on several devices, which is never ours, equals none of ours.
 func TestSeveralDevices(t *testing.T) {
-	m := message(newChain, Netdev, 0, func(ae *netlink.AttributeEncoder) {
-		nest(ae, attrChainHook, func(hook *netlink.AttributeEncoder) {
-			nest(hook, attrHookDevices, func(devices *netlink.AttributeEncoder) {
+	m := message(newChain, Netdev, 0, func(ae *encoder) {
+		nest(ae, attrChainHook, func(hook *encoder) {
+			nest(hook, attrHookDevices, func(devices *encoder) {
 				devices.String(attrDevicePrefix, "eth")
 				devices.String(attrDeviceName, "lo")
 			})

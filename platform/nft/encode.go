@@ -6,7 +6,7 @@ import (
 
 // encodeTable creates the table, or leaves it as it is.
 func encodeTable(t *Table) netlink.Message {
-	return message(newTable, t.Family, netlink.Create, func(ae *netlink.AttributeEncoder) {
+	return message(newTable, t.Family, netlink.Create, func(ae *encoder) {
 		ae.String(attrTableName, t.Name)
 		ae.Uint32(attrTableFlags, uint32(t.Flags))
 	})
@@ -14,7 +14,7 @@ func encodeTable(t *Table) netlink.Message {
 
 // encodeTableRemoval removes the table with all that is in it.
 func encodeTableRemoval(t *Table) netlink.Message {
-	return message(delTable, t.Family, 0, func(ae *netlink.AttributeEncoder) {
+	return message(delTable, t.Family, 0, func(ae *encoder) {
 		ae.String(attrTableName, t.Name)
 	})
 }
@@ -22,7 +22,7 @@ func encodeTableRemoval(t *Table) netlink.Message {
 // encodeSet creates the set, empty. The id only has to differ within one
 // transaction.
 func encodeSet(t *Table, s Set, id uint32) netlink.Message {
-	return message(newSet, t.Family, netlink.Create, func(ae *netlink.AttributeEncoder) {
+	return message(newSet, t.Family, netlink.Create, func(ae *encoder) {
 		ae.String(attrSetTable, t.Name)
 		ae.String(attrSetName, s.Name)
 		ae.Uint32(attrSetFlags, setFlags(s))
@@ -30,10 +30,10 @@ func encodeSet(t *Table, s Set, id uint32) netlink.Message {
 		ae.Uint32(attrSetKeyLen, uint32(keyLength(s.Key)))
 		ae.Uint32(attrSetID, id)
 		if len(s.Key) > 1 {
-			nest(ae, attrSetDesc, func(desc *netlink.AttributeEncoder) {
-				nest(desc, attrDescConcat, func(fields *netlink.AttributeEncoder) {
+			nest(ae, attrSetDesc, func(desc *encoder) {
+				nest(desc, attrDescConcat, func(fields *encoder) {
 					for _, t := range s.Key {
-						nest(fields, attrListElem, func(f *netlink.AttributeEncoder) {
+						nest(fields, attrListElem, func(f *encoder) {
 							f.Uint32(attrFieldLen, uint32(t.Len))
 						})
 					}
@@ -44,7 +44,7 @@ func encodeSet(t *Table, s Set, id uint32) netlink.Message {
 }
 
 func encodeSetRemoval(t *Table, name string) netlink.Message {
-	return message(delSet, t.Family, 0, func(ae *netlink.AttributeEncoder) {
+	return message(delSet, t.Family, 0, func(ae *encoder) {
 		ae.String(attrSetTable, t.Name)
 		ae.String(attrSetName, name)
 	})
@@ -95,10 +95,10 @@ func encodeElements(c command, t *Table, s Set, elements []Element) netlink.Mess
 	if c == newElement {
 		flags = netlink.Create
 	}
-	return message(c, t.Family, flags, func(ae *netlink.AttributeEncoder) {
+	return message(c, t.Family, flags, func(ae *encoder) {
 		ae.String(attrElemsTable, t.Name)
 		ae.String(attrElemsSet, s.Name)
-		nest(ae, attrElemsList, func(list *netlink.AttributeEncoder) {
+		nest(ae, attrElemsList, func(list *encoder) {
 			for _, e := range elements {
 				encodeElement(list, s, e)
 			}
@@ -110,9 +110,9 @@ func encodeElements(c command, t *Table, s Set, elements []Element) netlink.Mess
 // the kernel: its first value, and the one after its last, marked as an end; a
 // span that reaches the highest value has no end. A span of a concatenation is
 // one element with two keys.
-func encodeElement(list *netlink.AttributeEncoder, s Set, e Element) {
+func encodeElement(list *encoder, s Set, e Element) {
 	concat := len(s.Key) > 1
-	nest(list, attrListElem, func(ae *netlink.AttributeEncoder) {
+	nest(list, attrListElem, func(ae *encoder) {
 		encodeValue(ae, attrElemKey, keyBytes(s.Key, e.First))
 		if concat && s.Interval {
 			encodeValue(ae, attrElemKeyEnd, keyBytes(s.Key, e.Last))
@@ -122,7 +122,7 @@ func encodeElement(list *netlink.AttributeEncoder, s Set, e Element) {
 		}
 	})
 	if after, ok := next(e.Last); ok && s.Interval && !concat {
-		nest(list, attrListElem, func(ae *netlink.AttributeEncoder) {
+		nest(list, attrListElem, func(ae *encoder) {
 			encodeValue(ae, attrElemKey, after)
 			ae.Uint32(attrElemFlags, elemIntervalEnd)
 		})
@@ -159,16 +159,16 @@ func next(b []byte) ([]byte, bool) {
 
 // encodeChain creates the chain, or changes its policy.
 func encodeChain(t *Table, c Chain) netlink.Message {
-	return message(newChain, t.Family, netlink.Create, func(ae *netlink.AttributeEncoder) {
+	return message(newChain, t.Family, netlink.Create, func(ae *encoder) {
 		ae.String(attrChainTable, t.Name)
 		ae.String(attrChainName, c.Name)
 		if h := c.Hook; h != nil {
-			nest(ae, attrChainHook, func(hook *netlink.AttributeEncoder) {
+			nest(ae, attrChainHook, func(hook *encoder) {
 				hook.Uint32(attrHookNumber, h.Number)
 				hook.Int32(attrHookPriority, h.Priority)
 				switch {
 				case h.AnyDevice: // a prefix that every name has
-					nest(hook, attrHookDevices, func(devices *netlink.AttributeEncoder) { devices.String(attrDevicePrefix, "") })
+					nest(hook, attrHookDevices, func(devices *encoder) { devices.String(attrDevicePrefix, "") })
 				case h.Device != "":
 					hook.String(attrHookDevice, h.Device)
 				}
@@ -180,7 +180,7 @@ func encodeChain(t *Table, c Chain) netlink.Message {
 }
 
 func encodeChainRemoval(t *Table, name string) netlink.Message {
-	return message(delChain, t.Family, 0, func(ae *netlink.AttributeEncoder) {
+	return message(delChain, t.Family, 0, func(ae *encoder) {
 		ae.String(attrChainTable, t.Name)
 		ae.String(attrChainName, name)
 	})
@@ -188,7 +188,7 @@ func encodeChainRemoval(t *Table, name string) netlink.Message {
 
 // encodeFlush removes all rules of a chain.
 func encodeFlush(t *Table, chain string) netlink.Message {
-	return message(delRule, t.Family, 0, func(ae *netlink.AttributeEncoder) {
+	return message(delRule, t.Family, 0, func(ae *encoder) {
 		ae.String(attrRuleTable, t.Name)
 		ae.String(attrRuleChain, chain)
 	})
@@ -196,14 +196,14 @@ func encodeFlush(t *Table, chain string) netlink.Message {
 
 // encodeRule adds the rule at the end of the chain.
 func encodeRule(t *Table, chain string, r Rule) netlink.Message {
-	return message(newRule, t.Family, netlink.Create|netlink.Append, func(ae *netlink.AttributeEncoder) {
+	return message(newRule, t.Family, netlink.Create|netlink.Append, func(ae *encoder) {
 		ae.String(attrRuleTable, t.Name)
 		ae.String(attrRuleChain, chain)
-		nest(ae, attrRuleExprs, func(list *netlink.AttributeEncoder) {
+		nest(ae, attrRuleExprs, func(list *encoder) {
 			for _, e := range r.in(t.Family).Exprs {
-				nest(list, attrListElem, func(ae *netlink.AttributeEncoder) {
+				nest(list, attrListElem, func(ae *encoder) {
 					ae.String(attrExprName, e.name())
-					nest(ae, attrExprData, func(data *netlink.AttributeEncoder) { encodeExpr(data, e) })
+					nest(ae, attrExprData, func(data *encoder) { encodeExpr(data, e) })
 				})
 			}
 		})
@@ -215,7 +215,7 @@ func encodeRule(t *Table, chain string, r Rule) netlink.Message {
 
 // encodeExpr writes what is special to each expression; the numbers are those
 // of NFTA_META_*, NFTA_PAYLOAD_* and so on.
-func encodeExpr(ae *netlink.AttributeEncoder, e Expr) {
+func encodeExpr(ae *encoder, e Expr) {
 	switch e := e.(type) {
 	case Meta:
 		ae.Uint32(1, register)
@@ -265,8 +265,8 @@ func encodeExpr(ae *netlink.AttributeEncoder, e Expr) {
 		}
 	case Verdict:
 		ae.Uint32(1, registerVerdict)
-		nest(ae, 2, func(data *netlink.AttributeEncoder) {
-			nest(data, attrDataVerdict, func(v *netlink.AttributeEncoder) { v.Int32(attrVerdictCode, int32(e)) })
+		nest(ae, 2, func(data *encoder) {
+			nest(data, attrDataVerdict, func(v *encoder) { v.Int32(attrVerdictCode, int32(e)) })
 		})
 	case Reject:
 		ae.Uint32(1, e.Type)
@@ -276,8 +276,8 @@ func encodeExpr(ae *netlink.AttributeEncoder, e Expr) {
 	}
 }
 
-func encodeValue(ae *netlink.AttributeEncoder, kind uint16, value []byte) {
-	nest(ae, kind, func(data *netlink.AttributeEncoder) { data.Bytes(attrDataValue, value) })
+func encodeValue(ae *encoder, kind uint16, value []byte) {
+	nest(ae, kind, func(data *encoder) { data.Bytes(attrDataValue, value) })
 }
 
 // commentData is a comment as nft(8) keeps it with a rule: kind 0, the length,

@@ -206,6 +206,24 @@ func (r Rule) equal(other Rule) bool {
 	return r.Comment == other.Comment && equalExprs(r.Exprs, other.Exprs)
 }
 
-func equalExprs(a, b []Expr) bool {
-	return slices.EqualFunc(a, b, func(x, y Expr) bool { return describe(x) == describe(y) })
+func equalExprs(a, b []Expr) bool { return slices.EqualFunc(a, b, same) }
+
+// same tells whether two expressions do the same. What a counter has counted is
+// no difference.
+func same(x, y Expr) bool {
+	switch x := x.(type) {
+	case Cmp:
+		y, ok := y.(Cmp)
+		return ok && x.Op == y.Op && bytes.Equal(x.Value, y.Value)
+	case Mask:
+		y, ok := y.(Mask)
+		return ok && bytes.Equal(x.Bits, y.Bits) && bytes.Equal(x.Flip, y.Flip)
+	case Counter:
+		_, ok := y.(Counter)
+		return ok
+	case Unknown:
+		y, ok := y.(Unknown)
+		return ok && x.Name == y.Name && bytes.Equal(x.Data, y.Data)
+	}
+	return x == y
 }

@@ -303,7 +303,7 @@ func TestErrorsLeaveTheLineGood(t *testing.T) {
 // leaveUnread asks for all rules and does not read the answer.
 func leaveUnread(t *testing.T, c *Conn) {
 	t.Helper()
-	m := message(getRule, 0, netlink.Dump, func(*netlink.AttributeEncoder) {})
+	m := message(getRule, 0, netlink.Dump, func(*encoder) {})
 	m.Header.Length = uint32(unix.NLMSG_HDRLEN + len(m.Data))
 	b, err := m.MarshalBinary()
 	must(t, err)
@@ -474,7 +474,7 @@ func TestWatch(t *testing.T) {
 
 // This kernel may have no flowtables: the message is made by hand.
 func TestFlowtables(t *testing.T) {
-	m := message(22, Inet, 0, func(ae *netlink.AttributeEncoder) {
+	m := message(22, Inet, 0, func(ae *encoder) {
 		ae.String(attrAnyTable, "fw4")
 		ae.String(attrFlowtableName, "ft")
 	})

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,7 +53,7 @@ func (c *Conn) readOnce(keys []Key) ([]*Table, error) {
 }
 
 func (c *Conn) readTable(k Key) (*Table, error) {
-	answers, err := c.get(getTable, k.Family, func(ae *netlink.AttributeEncoder) { ae.String(attrTableName, k.Name) })
+	answers, err := c.get(getTable, k.Family, func(ae *encoder) { ae.String(attrTableName, k.Name) })
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +73,7 @@ func (c *Conn) readTable(k Key) (*Table, error) {
 }
 
 func (c *Conn) readSets(t *Table) error {
-	answers, err := c.dump(getSet, t.Family, func(ae *netlink.AttributeEncoder) { ae.String(attrSetTable, t.Name) })
+	answers, err := c.dump(getSet, t.Family, func(ae *encoder) { ae.String(attrSetTable, t.Name) })
 	if err != nil {
 		return err
 	}
@@ -95,7 +94,7 @@ func (c *Conn) readSets(t *Table) error {
 }
 
 func (c *Conn) readElements(t *Table, s Set) ([]Element, error) {
-	answers, err := c.dump(getElement, t.Family, func(ae *netlink.AttributeEncoder) {
+	answers, err := c.dump(getElement, t.Family, func(ae *encoder) {
 		ae.String(attrElemsTable, t.Name)
 		ae.String(attrElemsSet, s.Name)
 	})
@@ -114,7 +113,7 @@ func (c *Conn) readElements(t *Table, s Set) ([]Element, error) {
 }
 
 func (c *Conn) readChains(t *Table) error {
-	answers, err := c.dump(getChain, t.Family, func(ae *netlink.AttributeEncoder) { ae.String(attrChainTable, t.Name) })
+	answers, err := c.dump(getChain, t.Family, func(ae *encoder) { ae.String(attrChainTable, t.Name) })
 	if err != nil {
 		return err
 	}
@@ -131,7 +130,7 @@ func (c *Conn) readChains(t *Table) error {
 }
 
 func (c *Conn) readRules(t *Table) error {
-	answers, err := c.dump(getRule, t.Family, func(ae *netlink.AttributeEncoder) { ae.String(attrRuleTable, t.Name) })
+	answers, err := c.dump(getRule, t.Family, func(ae *encoder) { ae.String(attrRuleTable, t.Name) })
 	if err != nil {
 		return err
 	}
@@ -159,7 +158,7 @@ func (c *Conn) Flowtables(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	const getFlowtable command = 23
-	answers, err := c.dump(getFlowtable, 0, func(*netlink.AttributeEncoder) {})
+	answers, err := c.dump(getFlowtable, 0, func(*encoder) {})
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil, nil
 	}

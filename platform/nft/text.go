@@ -232,7 +232,7 @@ func at[T Expr](exprs []Expr, i int) (T, bool) {
 }
 
 // describe renders one expression by itself: a verdict as nft(8) does, anything
-// else in square brackets, whole, so that it also serves to compare.
+// else in square brackets, whole.
 func describe(e Expr) string {
 	switch e := e.(type) {
 	case Verdict:

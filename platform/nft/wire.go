@@ -124,20 +124,18 @@ const (
 )
 
 // message builds one request. Its attributes are in network byte order.
-func message(c command, family Family, flags netlink.HeaderFlags, fill func(*netlink.AttributeEncoder)) netlink.Message {
-	ae := netlink.NewAttributeEncoder()
-	ae.ByteOrder = binary.BigEndian
-	fill(ae)
-	body, err := ae.Encode()
-	if err != nil { // a value over 64 kB, which no table of ours can hold
-		body = nil
+func message(c command, family Family, flags netlink.HeaderFlags, fill func(*encoder)) netlink.Message {
+	body := encoder{out: append(make([]byte, 0, 512), byte(family), 0, 0, 0)}
+	fill(&body)
+	if body.tooLong { // a value over 64 kB, which no table of ours can hold
+		body.out = body.out[:headerLen]
 	}
 	return netlink.Message{
 		Header: netlink.Header{
 			Type:  netlink.HeaderType(subsystem<<8 | int(c)),
 			Flags: netlink.Request | flags,
 		},
-		Data: append([]byte{byte(family), 0, 0, 0}, body...),
+		Data: body.out,
 	}
 }
 
@@ -152,12 +150,4 @@ func attributes(m netlink.Message) (*netlink.AttributeDecoder, error) {
 	}
 	ad.ByteOrder = binary.BigEndian
 	return ad, nil
-}
-
-// nest writes a nested attribute whose content cannot fail.
-func nest(ae *netlink.AttributeEncoder, kind uint16, fill func(*netlink.AttributeEncoder)) {
-	ae.Nested(kind, func(inner *netlink.AttributeEncoder) error {
-		fill(inner)
-		return nil
-	})
 }

@@ -21,8 +21,11 @@ const (
 func (a *Agent) event(e platform.Event) {
 	switch e.Part {
 	case platform.PartRestrictions:
+		// What is missing of it may not show as a difference, such as the rules of
+		// one link: it is put in force again in any case.
 		a.changedBy = e.Why
 		a.checking.ask()
+		a.reapplying.ask()
 	case platform.PartNetwork:
 		// A new link may need rules of its own, and what leads to the management
 		// may lead there another way now.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"syscall"
 
 	"github.com/firebreak-sec/firebreak/platform/nft"
@@ -19,6 +20,28 @@ func refused(err error) bool {
 		}
 	}
 	return false
+}
+
+// libraries are where the distributions keep the library that nft(8) and firewalld
+// read nftables with.
+func libraries() []string {
+	return []string{"/usr/lib*/libnftnl.so.*", "/usr/lib/*/libnftnl.so.*", "/lib/libnftnl.so.*"}
+}
+
+// abilitiesHere are those that may be tried on this host. Chains that hang on
+// every link are left to hosts without libnftnl: before 1.3.1 it loses such a
+// chain and finds its rules, and nft(8) then takes that for a change in between
+// and reads again, for ever. Its version cannot be told from its file. Where it
+// is installed, each link has a chain, and one that is added gets its own as soon
+// as the kernel tells of it.
+func abilitiesHere() abilities {
+	can := everyAbility()
+	for _, pattern := range libraries() {
+		if found, err := filepath.Glob(pattern); err != nil || len(found) > 0 {
+			can.AnyDevice = false
+		}
+	}
+	return can
 }
 
 // findAbilities tries each ability by itself, in a table that is never there:

@@ -54,7 +54,7 @@ func newFirewall() *firewall { return newKeptFirewall(noKeeper{}) }
 
 // newKeptFirewall is a firewall whose tables outlive the agent with their owner.
 func newKeptFirewall(lines lineKeeper) *firewall {
-	return &firewall{lines: lines, can: everyAbility()}
+	return &firewall{lines: lines, can: abilitiesHere()}
 }
 
 // Apply changes what differs from want in one transaction, and sends nothing if

@@ -72,9 +72,9 @@ func rulesets(r Restrictions, g ground) ([]*nft.Table, error) {
 		bridges.Chains = []nft.Chain{{Name: isolatedForward, Hook: gate(nft.Forward), Rules: append(leaseRule(*r.Isolation), dropRule())}}
 		tables = append(tables, bridges)
 	}
-	if chains := frameChains(*r.Isolation, g); len(chains) > 0 {
+	if g.can.Ingress || g.can.Egress { // also without links: that a table is missing is then no doubt
 		frames := g.table(nft.Netdev)
-		frames.Chains = chains
+		frames.Chains = frameChains(*r.Isolation, g)
 		tables = append(tables, frames)
 	}
 	for _, t := range tables {

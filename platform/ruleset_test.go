@@ -220,7 +220,6 @@ func TestAbilitiesLack(t *testing.T) {
 		"no bridge rules":        func(a *abilities) { a.Bridge = false },
 		"no netdev ingress hook": func(a *abilities) { a.Ingress = false },
 		"no netdev egress hook":  func(a *abilities) { a.Egress = false },
-		"one link each":          func(a *abilities) { a.AnyDevice = false },
 		"cannot reject":          func(a *abilities) { a.Reject = false },
 		"a.service, b.service":   func(a *abilities) { a.Groups = false },
 		"macvlan may receive":    func(a *abilities) { a.Local = false },

@@ -88,16 +88,9 @@ func (e *env) serve(ctx context.Context, a *agent.Agent, log *zap.Logger) error 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	listening := make(chan struct{})
-	ready := func() {
-		if err := platform.TellReady(); err != nil {
-			log.Warn("tell service manager", zap.Error(err))
-		}
-		log.Info("firebreak is running", zap.String("version", version), zap.String("socket", e.socket))
-		close(listening)
-	}
 	api := make(chan error, 1)
 	go func() {
-		api <- localapi.Serve(ctx, localapi.Of(a), e.socket, log, ready)
+		api <- localapi.Serve(ctx, localapi.Of(a), e.socket, log, func() { close(listening) })
 		cancel()
 	}()
 	select {
@@ -106,9 +99,24 @@ func (e *env) serve(ctx context.Context, a *agent.Agent, log *zap.Logger) error 
 	case <-listening:
 	}
 	go slim(ctx)
+	go e.tellReady(ctx, a, log)
 	err := a.Run(ctx)
 	cancel()
 	return errors.Join(err, <-api)
+}
+
+// tellReady tells whoever started this program that what was in force is in
+// force again: services that wait for that start no earlier.
+func (e *env) tellReady(ctx context.Context, a *agent.Agent, log *zap.Logger) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-a.Started():
+	}
+	if err := platform.TellReady(); err != nil {
+		log.Warn("tell service manager", zap.Error(err))
+	}
+	log.Info("firebreak is running", zap.String("version", version), zap.String("socket", e.socket))
 }
 
 // frugal trades a little speed for memory: the agent idles nearly always.

@@ -67,7 +67,7 @@ func TestWhatIsRecordedIsThereAfterRestart(t *testing.T) {
 	first, second := begin(t, j, "T-2346"), begin(t, j, "T-7892")
 	state := State{
 		Boot: "b1", Policy: []byte("version: firebreak/v1\n"),
-		Isolation:    &Isolation{Reason: "test", By: "root (uid 0)", Since: noon, Until: noon.Add(time.Hour)},
+		Isolation:    &Isolation{Reason: "test", By: "root (uid 0)", Since: noon, For: time.Hour, Spent: time.Minute},
 		Restrictions: platform.Restrictions{Blocked: []platform.PortRule{{Protocol: platform.TCP, First: 445, Last: 445}}},
 	}
 	threats := []threat.Threat{{ID: "T-2346", Stage: threat.Remediated}, {ID: "T-7892", Stage: threat.Mitigated}}

@@ -151,10 +151,11 @@ type isolating struct {
 	sayCut     bool    // the history is told what the next cut ends
 	shown      *string // the login banner; nil: not known
 
-	// Why the isolation in force is not whole: connections that go on, what is
-	// out of reach, and what would stand against isolating now.
+	// tried is what the last trial of the isolation in force has shown; nil: none.
+	// notCut and strands are why else it is not whole: connections that go on, and
+	// what would stand against isolating now.
+	tried   *trial
 	notCut  []string
-	network platform.Network
 	strands string
 
 	checking, reapplying, cutting, proving, judging, naming, banner chore

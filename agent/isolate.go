@@ -26,7 +26,7 @@ const (
 	// is how long telling them may take.
 	tellPatience = 300 * time.Millisecond
 	tellDeadline = 10 * time.Second
-	cutDeadline  = 20 * time.Second
+	cutDeadline  = 5 * time.Second
 )
 
 // cut is an isolation that is about to begin: it is judged, then people are told,
@@ -35,8 +35,9 @@ type cut struct {
 	threat string // on whose account, "" for a person's order
 	judged bool
 	told   bool
-	asked  time.Duration // when people were begun to be told
-	users  []string      // who was told
+	asked  time.Duration           // when people were begun to be told
+	users  []string                // who was told
+	lost   *journal.IsolationProof // the isolation that somebody took away, and that is put back
 }
 
 // outcome is what became of a person's order to isolate.
@@ -48,7 +49,6 @@ type outcome struct {
 // judgement is what was found out before a cut.
 type judgement struct {
 	preview  actions.Preview
-	network  platform.Network
 	found    map[string][]netip.Addr // of the names that were not known
 	answered []netip.AddrPort        // the management peers that answered
 	err      error                   // why something could not be judged
@@ -111,6 +111,7 @@ func (a *Agent) judge(iso platform.Isolation, then func(judgement)) {
 	host, snap := a.cfg.Host, a.snapshot
 	names := a.unknownNames()
 	order := actions.Order{Terms: a.terms, Restrictions: a.state.Restrictions, Now: a.cfg.Now()}
+	before := a.state.Restrictions.Isolation == nil
 	a.enqueueIsolate(func(ctx context.Context) func(context.Context) {
 		var j judgement
 		j.found = lookUp(ctx, a.cfg.LookUp, names)
@@ -121,13 +122,15 @@ func (a *Agent) judge(iso platform.Isolation, then func(judgement)) {
 		ctx, cancel := context.WithTimeout(ctx, prepareDeadline)
 		defer cancel()
 		var all sync.WaitGroup
-		all.Go(func() { j.answered = answering(ctx, host.Prober, managers(iso), peerDeadline) })
+		if before {
+			all.Go(func() { j.answered = answering(ctx, host.Prober, managers(iso), peerDeadline) })
+		}
 		all.Go(func() {
 			fresh, err := host.Observer.Snapshot(ctx, platform.Parts{platform.PartSessions, platform.PartNetwork})
 			if err == nil {
 				snap.Sessions, snap.Network, snap.Gaps = fresh.Sessions, fresh.Network, fresh.Gaps
 			}
-			order.Snapshot, j.network = &snap, fresh.Network
+			order.Snapshot = &snap
 			j.preview, j.err = actions.IsolateHost.Preview(ctx, host, order)
 			if j.err == nil {
 				j.err = err
@@ -136,7 +139,6 @@ func (a *Agent) judge(iso platform.Isolation, then func(judgement)) {
 		all.Wait()
 		return func(context.Context) {
 			a.addAddresses(j.found)
-			a.network = j.network
 			then(j)
 		}
 	})
@@ -278,18 +280,8 @@ func (a *Agent) notice(first, id string) string {
 func (a *Agent) isolationChanged(before, now *platform.Isolation) {
 	switch {
 	case now != nil && before == nil:
-		a.state.Isolated = journal.IsolationProof{Since: a.cfg.Now(), Detail: "not proved yet"}
-		a.written = a.state.Counted
 		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is cut off")
-		a.sayCut = true
-		a.isolations++
-		a.cutting.askNow()
-		a.proving.askNow()
-		if a.last = a.next; a.last != nil {
-			a.state.Isolated.Told = a.last.users
-			a.confirm()
-		}
-		a.next = nil
+		a.isolationBegan()
 	case now == nil && before != nil:
 		a.state.Isolated = journal.IsolationProof{}
 		a.note("result", "", actions.IsolateHost.Name, "the network of this computer is normal again")
@@ -297,6 +289,35 @@ func (a *Agent) isolationChanged(before, now *platform.Isolation) {
 	case now != nil && !sameIsolation(before, now):
 		a.sayCut = true
 	}
+}
+
+func (a *Agent) isolationBegan() {
+	a.state.Isolated = journal.IsolationProof{Since: a.cfg.Now(), Detail: "not proved yet"}
+	a.written, a.tried = a.state.Counted, nil
+	a.isolations++
+	a.sayCut = true
+	a.cutting.askNow()
+	a.proving.askNow()
+	a.last, a.next = a.next, nil
+	switch {
+	case a.last == nil:
+	case a.last.lost != nil:
+		was := a.last.lost
+		a.state.Isolated.Since, a.state.Isolated.Spent = was.Since, was.Spent
+		a.state.Isolated.Ended, a.state.Isolated.Told = was.Ended, was.Told
+	default:
+		a.state.Isolated.Told = a.last.users
+		a.confirm()
+	}
+}
+
+// isolationLost takes up that the isolation is not in force though it is wanted,
+// and could not be put back at once. It goes on where it was as soon as it can:
+// nobody is told again, and it lasts no longer.
+func (a *Agent) isolationLost() {
+	was := a.state.Isolated
+	a.next = &cut{judged: true, told: true, lost: &was}
+	a.note("result", "", actions.IsolateHost.Name, "the isolation of this computer is NOT in force")
 }
 
 // sameIsolation tells whether two isolations restrict the same.
@@ -318,7 +339,8 @@ func (a *Agent) tend() {
 	if a.cutting.begin(now) {
 		a.endConnections()
 	}
-	if a.proving.begin(now) {
+	// The first cut would end what is tried with.
+	if cutting := a.cutting.busy || a.sayCut && a.cutting.asked; !cutting && a.proving.begin(now) {
 		a.tryIsolation()
 	}
 	if a.judging.begin(now) {
@@ -357,7 +379,7 @@ func (a *Agent) connectionsEnded(done platform.Cut, err error) {
 	a.state.Isolated.Ended += done.Ended
 	a.notCut = slices.Clone(done.Lacks)
 	if len(done.Left) > 0 {
-		a.notCut = append(a.notCut, fmt.Sprintf("%s could not be ended, such as %s", plural(len(done.Left), "connection"), connection(done.Left[0])))
+		a.notCut = append(a.notCut, notEnded(done.Left))
 	}
 	if err != nil {
 		a.notCut = append(a.notCut, "connections could not be ended: "+err.Error())
@@ -369,11 +391,7 @@ func (a *Agent) connectionsEnded(done platform.Cut, err error) {
 		a.sayCut = false
 		a.note("result", "", actions.IsolateHost.Name, plural(done.Ended, "connection")+" ended")
 	}
-	for _, lack := range a.notCut {
-		if !slices.Contains(a.state.Isolated.Reasons, lack) {
-			a.proving.ask()
-		}
-	}
+	a.tellIsolation()
 }
 
 func plural(n int, noun string) string {
@@ -381,10 +399,6 @@ func plural(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
-}
-
-func connection(c platform.Connection) string {
-	return fmt.Sprintf("%s from %s to %s", c.Protocol, c.Local, c.Remote)
 }
 
 // judgeNetwork judges anew whether this computer may be isolated, after its
@@ -400,7 +414,7 @@ func (a *Agent) judgeNetwork() {
 		a.judging.end()
 		if a.state.Restrictions.Isolation != nil && isolation == a.isolations {
 			a.strands = j.preview.Refused
-			a.proving.ask()
+			a.tellIsolation()
 		}
 	})
 }
@@ -447,16 +461,4 @@ func (a *Agent) isolatingThreat() string {
 		}
 	}
 	return ""
-}
-
-// isolationReasons are why an isolation that was proved is not whole.
-func (a *Agent) isolationReasons() []string {
-	reasons := slices.Clone(a.notCut)
-	for _, link := range a.network.Away {
-		reasons = append(reasons, link+" is in another network namespace, which isolating does not reach")
-	}
-	if a.strands != "" {
-		reasons = append(reasons, a.strands)
-	}
-	return reasons
 }

@@ -18,7 +18,7 @@ const (
 	// proveIsolationEvery is how often an isolation is proved again while it
 	// lasts, and proveIsolationGap how often at most, whatever happens.
 	proveIsolationEvery = 20 * time.Second
-	proveIsolationGap   = 2 * time.Second
+	proveIsolationGap   = time.Second
 	// proveIsolationDeadline bounds one proof, so that a divergence is told within
 	// half a minute.
 	proveIsolationDeadline = 8 * time.Second
@@ -28,6 +28,7 @@ const (
 type trial struct {
 	wrong  []string // it does not hold, or could not be tried
 	lacks  []string // it holds, but not in every way there is
+	ended  int      // connections that had to be ended once more
 	differ bool     // what was read back is not what should be in force
 }
 
@@ -68,15 +69,33 @@ func (a *Agent) tryIsolation() {
 // isolationTried takes up what trying the isolation in force has shown.
 func (a *Agent) isolationTried(ctx context.Context, t trial) {
 	a.proofs++
+	a.tried = &t
 	if t.differ {
 		a.compare(ctx, "")
 	}
-	t.lacks = append(t.lacks, a.isolationReasons()...)
+	if t.ended > 0 {
+		a.state.Isolated.Ended += t.ended
+		a.keepState()
+	}
+	a.tellIsolation()
+}
+
+// tellIsolation says how well the isolation in force holds, by all that is known.
+func (a *Agent) tellIsolation() {
+	if a.tried == nil || a.state.Restrictions.Isolation == nil {
+		return
+	}
+	t := *a.tried
+	t.lacks = slices.Concat(t.lacks, a.notCut)
+	if a.strands != "" {
+		t.lacks = append(t.lacks, a.strands)
+	}
+	t.lacks = unique(t.lacks)
 	state, detail := t.verdict()
 	p := &a.state.Isolated
 	reasons := t.lacks
 	if state == IsolationFailed {
-		reasons = slices.Concat(t.wrong, t.lacks)
+		reasons = unique(slices.Concat(t.wrong, t.lacks))
 	}
 	if p.State == string(state) && p.Detail == detail && slices.Equal(p.Reasons, reasons) {
 		return
@@ -85,6 +104,17 @@ func (a *Agent) isolationTried(ctx context.Context, t trial) {
 	p.At, p.Proved, p.Detail = a.cfg.Now(), state != IsolationFailed, detail
 	p.State, p.Reasons = string(state), reasons
 	a.keepState()
+}
+
+// unique leaves out what was said before.
+func unique(sentences []string) []string {
+	var out []string
+	for _, s := range sentences {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // unusedPort is a port on which nothing is expected to listen: a host that is
@@ -97,16 +127,18 @@ type try func() (wrong, lack string)
 
 // tryOut tries whether the host is cut off from all but those it should reach: it
 // knocks from outside, tries to get out, and reads back what the system says. It
-// tries everything at the same time: silence takes its time to be believed.
+// tries everything at the same time, since silence takes its time to be believed;
+// but connections first, or those of the probes would be found and ended.
 func tryOut(ctx context.Context, h *platform.Host, iso platform.Isolation) trial {
 	before, standingErr := h.Firewall.Standing(ctx)
+	ended, leftWrong, leftLack := stillConnected(ctx, h, iso)
+	t := trial{ended: ended}
 	tries := []try{
 		func() (string, string) { return getsIn(ctx, h, netip.IPv4Unspecified()), "" },
 		func() (string, string) { return getsIn(ctx, h, netip.IPv6Unspecified()), "" },
 		func() (string, string) { return getsOut(ctx, h, false), "" },
 		func() (string, string) { return getsOut(ctx, h, true), "" },
 		func() (string, string) { return framesGetOut(ctx, h) },
-		func() (string, string) { return stillConnected(ctx, h, iso) },
 	}
 	for _, peer := range managers(iso) {
 		tries = append(tries, func() (string, string) { return "", reached(ctx, h, peer) })
@@ -118,7 +150,8 @@ func tryOut(ctx context.Context, h *platform.Host, iso platform.Isolation) trial
 	}
 	all.Wait()
 	empty := func(s string) bool { return s == "" }
-	t := trial{wrong: slices.DeleteFunc(wrong, empty), lacks: slices.DeleteFunc(lacks, empty)}
+	wrong, lacks = append(wrong, leftWrong), append(lacks, leftLack)
+	t.wrong, t.lacks = slices.DeleteFunc(wrong, empty), slices.DeleteFunc(lacks, empty)
 	t.readBack(ctx, h, iso, before.Dropped, standingErr)
 	return t
 }
@@ -185,24 +218,43 @@ func framesGetOut(ctx context.Context, h *platform.Host) (wrong, lack string) {
 	return "", ""
 }
 
-// stillConnected says which connections should have ended. They are ended once
-// more: a socket may have been on its way while the rules were made.
-func stillConnected(ctx context.Context, h *platform.Host, iso platform.Isolation) (wrong, lack string) {
+// cutAgain is how often connections that are still there are ended once more, and
+// cutPause how long after the last time: some are on their way out already.
+const (
+	cutAgain = 3
+	cutPause = 50 * time.Millisecond
+)
+
+// stillConnected says which connections should have ended.
+func stillConnected(ctx context.Context, h *platform.Host, iso platform.Isolation) (ended int, wrong, lack string) {
 	live, err := h.Connections.Live(ctx, iso)
-	if err == nil && len(live) > 0 {
-		if _, err = h.Connections.Cut(ctx, iso); err == nil {
-			live, err = h.Connections.Live(ctx, iso)
+	for n := 0; err == nil && len(live) > 0 && n < cutAgain; n++ {
+		var done platform.Cut
+		if done, err = h.Connections.Cut(ctx, iso); err != nil {
+			break
 		}
+		ended += done.Ended
+		select {
+		case <-ctx.Done():
+		case <-time.After(cutPause):
+		}
+		live, err = h.Connections.Live(ctx, iso)
 	}
 	switch {
 	case errors.Is(err, platform.ErrUnsupported):
-		return "", "whether connections are left could not be seen"
+		lack = "whether connections are left could not be seen"
 	case err != nil:
-		return "isolation is in force, but it could not be seen whether connections are left: " + err.Error(), ""
+		wrong = "isolation is in force, but it could not be seen whether connections are left: " + err.Error()
 	case len(live) > 0:
-		return "", fmt.Sprintf("%s could not be ended, such as %s", plural(len(live), "connection"), connection(live[0]))
+		lack = notEnded(live)
 	}
-	return "", ""
+	return ended, wrong, lack
+}
+
+// notEnded says which connections go on.
+func notEnded(left []platform.Connection) string {
+	c := left[0]
+	return fmt.Sprintf("%s could not be ended, such as %s from %s to %s", plural(len(left), "connection"), c.Protocol, c.Local, c.Remote)
 }
 
 // reached says of a peer that should stay reachable that it is not. It may be its

@@ -35,13 +35,14 @@ func (a *Agent) restrict(ctx context.Context, now time.Time) {
 	if up := a.boot().Uptime; (!a.applied || !want.Equal(a.state.Restrictions)) && up >= a.applyAt {
 		err := a.apply(ctx, want)
 		a.trouble(troubleFirewall, err)
+		a.wantedByPlan(claims)
 		if a.applied = err == nil; a.applied {
 			a.applyWait = 0
 			a.inForceNow(ctx)
 		} else {
 			a.applyWait = min(max(2*a.applyWait, applyRetryFirst), applyRetry)
 			a.applyAt = up + a.applyWait
-			a.readBack(ctx)
+			a.readBack(ctx, want)
 		}
 	}
 	a.claim(claims, now)
@@ -62,7 +63,7 @@ func (a *Agent) inForceNow(ctx context.Context) {
 
 // readBack finds out what is in force after it could not be changed. If that
 // cannot be read either, it is taken for what it was.
-func (a *Agent) readBack(ctx context.Context) {
+func (a *Agent) readBack(ctx context.Context, want platform.Restrictions) {
 	got, err := a.cfg.Host.Firewall.InForce(ctx)
 	if err != nil || got.Equal(a.state.Restrictions) {
 		return
@@ -70,6 +71,10 @@ func (a *Agent) readBack(ctx context.Context) {
 	before := a.state.Restrictions
 	a.state.Restrictions = got
 	a.keepState()
+	if want.Isolation != nil && before.Isolation != nil && got.Isolation == nil {
+		a.isolationLost()
+		return
+	}
 	a.isolationChanged(before.Isolation, got.Isolation)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/firebreak-sec/firebreak/agent"
 	"github.com/firebreak-sec/firebreak/agent/journal"
 	"github.com/firebreak-sec/firebreak/agent/localapi"
 	"github.com/firebreak-sec/firebreak/platform"
@@ -52,7 +53,12 @@ func (e *env) restore(ctx context.Context) (string, error) {
 	case damage != nil && !errors.Is(damage, journal.ErrDamaged):
 		return "", fmt.Errorf("restore what was in force: %w", damage)
 	}
-	want, left := atBoot(state)
+	now := e.now()
+	boot, err := platform.ReadBoot(now)
+	if err != nil {
+		return "", fmt.Errorf("restore what was in force: %w", err)
+	}
+	want, left := agent.AtBoot(state, boot, now)
 	if want.Zero() {
 		if damage != nil {
 			return "", fmt.Errorf("restore what was in force: nothing is known of it: %w", damage)
@@ -93,13 +99,4 @@ func (e *env) putInForce(ctx context.Context, want platform.Restrictions, left t
 		said += " Blocked as before: " + platform.PortList(want.Blocked) + "."
 	}
 	return said, nil
-}
-
-// atBoot is what of the state is in force again now, and after how long the
-// kernel is to end the isolation in it; 0: never.
-func atBoot(state journal.State) (want platform.Restrictions, left time.Duration) {
-	if iso := state.Restrictions.Isolation; iso != nil {
-		left = iso.Until()
-	}
-	return state.Restrictions, left
 }

@@ -290,7 +290,7 @@ var vectors = []vector{
 // refused are what a system call answers where isolation works.
 var refused = []error{
 	syscall.EPERM, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.ECONNABORTED, syscall.ENOBUFS,
-	syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EPIPE, syscall.EACCES, os.ErrDeadlineExceeded, net.ErrClosed, syscall.ENOTCONN,
+	syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EPIPE, syscall.EACCES, os.ErrDeadlineExceeded, net.ErrClosed, syscall.ENOTCONN, syscall.EDESTADDRREQ,
 }
 
 // quiet takes the refusals out: a vector that gets nowhere is no broken test.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -20,13 +21,14 @@ type Watch struct {
 	mu      sync.Mutex
 	packets []Packet
 	arrived map[arrival][]time.Time // what a host's cable brought it
+	own     map[netip.Addr]bool     // the host's addresses
 	stop    chan struct{}
 	readers sync.WaitGroup
 	taps    []tap
 }
 
-// arrival is what tells a TCP segment that came over a cable from one that the
-// host made itself, with somebody else's address, to end a connection of its own.
+// arrival is what tells a packet that came over a cable from one that the host
+// made itself.
 type arrival struct {
 	from, to netip.AddrPort
 	flags    byte
@@ -48,7 +50,7 @@ const kept = 256
 
 // NewWatch makes a watch that looks nowhere yet.
 func NewWatch(t testing.TB) *Watch {
-	w := &Watch{stop: make(chan struct{}), arrived: map[arrival][]time.Time{}}
+	w := &Watch{stop: make(chan struct{}), arrived: map[arrival][]time.Time{}, own: map[netip.Addr]bool{}}
 	t.Cleanup(func() {
 		close(w.stop)
 		w.readers.Wait()
@@ -73,7 +75,7 @@ func (w *Watch) Since(at time.Time) []Packet {
 	defer w.mu.Unlock()
 	var out []Packet
 	for _, p := range w.packets {
-		if !p.At.Before(at) && !w.ownReset(p) {
+		if !p.At.Before(at) && !w.homemade(p) {
 			out = append(out, p)
 		}
 	}
@@ -81,9 +83,12 @@ func (w *Watch) Since(at time.Time) []Packet {
 	return out
 }
 
-// ownReset tells whether the host itself made a packet that reached it.
-func (w *Watch) ownReset(p Packet) bool {
-	return p.Place == "inside" && p.Protocol == protoTCP && p.Flags&tcpRST != 0 &&
+// homemade tells whether the host itself made a packet that reached it, and no
+// cable brought one like it: what it sends to a group that it is in, and the
+// reset with which its own rules end its own connection.
+func (w *Watch) homemade(p Packet) bool {
+	reset := p.Protocol == protoTCP && p.Flags&tcpRST != 0
+	return p.Place == "inside" && (reset || w.own[p.From]) &&
 		!slices.ContainsFunc(w.arrived[arrivalOf(p)], func(at time.Time) bool { return p.At.Sub(at).Abs() < 50*time.Millisecond })
 }
 
@@ -153,6 +158,15 @@ var protocols = []int{unix.IPPROTO_ICMP, unix.IPPROTO_IGMP, unix.IPPROTO_TCP, un
 func (w *Watch) Inside(t testing.TB, h *Host) {
 	t.Helper()
 	err := h.Do(func() error {
+		addrs, err := net.InterfaceAddrs()
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				w.own[p.Addr()] = true
+			}
+		}
 		for _, protocol := range protocols {
 			if err := w.insideIPv4(protocol); err != nil {
 				return err

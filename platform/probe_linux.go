@@ -89,7 +89,7 @@ func (prober) Outbound(ctx context.Context, v6 bool) (Answer, error) {
 }
 
 func (prober) Connect(ctx context.Context, to netip.AddrPort) (Answer, error) {
-	answer, err := knockTCP(ctx, to, connectTimeout)
+	answer, err := undisturbed(ctx, knockTCP, to, connectTimeout)
 	if err != nil {
 		return "", fmt.Errorf("connect to %s: %w", to, err)
 	}
@@ -101,11 +101,24 @@ type knock func(ctx context.Context, to netip.AddrPort, timeout time.Duration) (
 // again knocks a second time if nobody answers.
 func again(ctx context.Context, try knock, to netip.AddrPort) (Answer, error) {
 	for range knockTries - 1 {
-		if answer, err := try(ctx, to, knockTimeout); err != nil || answer != Silent {
+		if answer, err := undisturbed(ctx, try, to, knockTimeout); err != nil || answer != Silent {
 			return answer, err
 		}
 	}
-	return try(ctx, to, knockTimeout)
+	return undisturbed(ctx, try, to, knockTimeout)
+}
+
+// undisturbed knocks anew when the socket was ended under its hands
+// (SOCK_DESTROY): that says nothing of the way to the other end, and the agent does
+// it itself to all that is connected when it isolates the host.
+func undisturbed(ctx context.Context, try knock, to netip.AddrPort, timeout time.Duration) (Answer, error) {
+	const most = 5 // who ends every connection at once lets nobody know
+	for i := 1; ; i++ {
+		answer, err := try(ctx, to, timeout)
+		if !errors.Is(err, unix.ECONNABORTED) || i == most {
+			return answer, err
+		}
+	}
 }
 
 func knockTCP(ctx context.Context, to netip.AddrPort, timeout time.Duration) (Answer, error) {

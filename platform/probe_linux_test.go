@@ -204,6 +204,30 @@ func TestProbeUntilKilled(t *testing.T) {
 	_, _ = newProber().Inbound(context.Background(), TCP, netip.MustParseAddrPort("0.0.0.0:445"))
 }
 
+// TestProbeWhileConnectionsAreEnded ends the probe's own connection, as the agent
+// does when it isolates the host.
+func TestProbeWhileConnectionsAreEnded(t *testing.T) {
+	inWorld(t, func(t *testing.T, w world) {
+		needTools(t, "ss")
+		shell(t, "ip netns exec "+w.outside+` nft 'table inet wall { chain in { type filter hook input priority 0; policy drop; }
+}'`)
+		end := exec.Command("sh", "-c", "for i in 1 2; do sleep 0.3; ss -tnHK state syn-sent; done")
+		var ended strings.Builder
+		end.Stdout = &ended
+		if err := end.Start(); err != nil {
+			t.Error(err)
+			return
+		}
+		answer, err := newProber().Connect(t.Context(), netip.MustParseAddrPort("192.0.2.2:9"))
+		if err != nil || answer != Silent {
+			t.Errorf("got %q, %v; want %q", answer, err, Silent)
+		}
+		if err := end.Wait(); err != nil || strings.Count(ended.String(), "192.0.2.2:9") != 2 {
+			t.Errorf("ss ended %q, %v; want two connections", ended.String(), err)
+		}
+	})
+}
+
 func TestProbeNeedsRoot(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root to become another user")

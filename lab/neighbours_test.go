@@ -108,9 +108,10 @@ func TestOtherFirewalls(t *testing.T) {
 	if err := n.Management.Connect(h.IPv4, 22); err != nil {
 		t.Errorf("after all that management does not get in: %v", err)
 	}
-	lab.Eventually(t, 20*time.Second, func() error {
-		if status := h.Status(t); status.State != "isolated" {
-			return fmt.Errorf("the state is %s", status.State)
+	lab.Eventually(t, 20*time.Second, func() error { // it was killed, and is started again
+		out, errs, code := h.TryFirebreak("status", "--json")
+		if code > 1 || !strings.Contains(out, `"state": "isolated"`) {
+			return fmt.Errorf("firebreak status: exit code %d: %s%s", code, out, errs)
 		}
 		return nil
 	})

@@ -1,8 +1,10 @@
 package platform
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,9 +12,9 @@ import (
 )
 
 // ReadBoot tells which run of the kernel this is, and how long it has lasted at
-// now. In a booted container the ID
-// is the container's own. The time of the boot follows the clock: it moves when
-// the clock is set, as it does in /proc/stat.
+// now. In a booted container both are the container's own: it has lasted as long as
+// its first process. The time of the boot follows the clock: it moves when the
+// clock is set, as it does in /proc/stat.
 func ReadBoot(now time.Time) (Boot, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -22,9 +24,29 @@ func ReadBoot(now time.Time) (Boot, error) {
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err != nil {
 		return Boot{}, fmt.Errorf("read time since boot: %w", err)
 	}
-	uptime := time.Duration(since.Nano())
+	uptime := max(0, time.Duration(since.Nano())-firstStarted())
 	return Boot{
 		ID: strings.TrimSpace(string(id)), Uptime: uptime,
 		Time: now.Add(-uptime).UTC().Truncate(time.Second),
 	}, nil
+}
+
+// firstStarted is when the first process was started, as time since the kernel
+// was: next to nothing, but in a container. Where that may not be read it is 0.
+func firstStarted() time.Duration {
+	stat, err := os.ReadFile("/proc/1/stat")
+	if err != nil {
+		return 0
+	}
+	// The name in brackets may hold anything; the start is the 22nd field of all.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return 0
+	}
+	ticks, err := strconv.ParseUint(fields[19], 10, 63)
+	if err != nil {
+		return 0
+	}
+	const hertz = 100 // what user space is told in, on every architecture
+	return time.Duration(ticks) * time.Second / hertz
 }

@@ -35,6 +35,7 @@ type Host struct {
 	nspawn  *exec.Cmd
 	ended   chan struct{} // closed when nspawn has ended
 	init    int           // its PID 1, as this machine sees it
+	plugged func() error  // nil, or done at boot when its cable is in and it has no process yet
 }
 
 func (h *Host) dir() string  { return filepath.Join(h.network.site.Dir(), h.Name) }
@@ -78,6 +79,11 @@ func (h *Host) boot() (err error) {
 	}
 	if err := h.ns.Plug(h.network.hub, "host0", h.port(), prefixes(h.number)...); err != nil {
 		return err
+	}
+	if h.plugged != nil {
+		if err := h.plugged(); err != nil {
+			return err
+		}
 	}
 	cgroup, err := h.network.site.Cgroup(name)
 	if err != nil {

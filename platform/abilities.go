@@ -20,7 +20,7 @@ type abilities struct {
 
 func everyAbility() abilities {
 	return abilities{
-		Owned: true, Bridge: true, Ingress: true, Egress: true,
+		Owned: !faultLacks("owned"), Bridge: true, Ingress: true, Egress: true,
 		AnyDevice: true, Reject: true, Groups: true, Local: true,
 	}
 }

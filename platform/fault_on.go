@@ -5,6 +5,7 @@ package platform
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -39,4 +40,10 @@ func FaultPoint(name string) {
 		}
 		select {}
 	}
+}
+
+// faultLacks tells whether FIREBREAK_FAULT_LACKS, names with commas between
+// them, has this ability of the kernel.
+func faultLacks(ability string) bool {
+	return slices.Contains(strings.Split(os.Getenv("FIREBREAK_FAULT_LACKS"), ","), ability)
 }

@@ -254,9 +254,11 @@ func (a *Agent) remoteLogin(port uint16) bool {
 }
 
 // logins are the ports at which people log in to this host from afar.
-func (a *Agent) logins() []platform.PortRule {
+func (a *Agent) logins() []platform.PortRule { return logins(detect.Protected(a.policy, a.snapshot)) }
+
+func logins(protected detect.ProtectedPorts) []platform.PortRule {
 	var ports []platform.PortRule
-	for _, p := range detect.Protected(a.policy, a.snapshot) {
+	for _, p := range protected {
 		if p.Why == "SSH" || p.Why == "RDP" {
 			ports = append(ports, p.PortRule)
 		}

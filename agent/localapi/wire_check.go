@@ -49,8 +49,9 @@ type Step struct {
 	Enforced bool    `json:"enforced"` // false: only shown
 	WaitsFor *string `json:"waits_for"`
 	Why      *string `json:"why"`
-	// Costs are what the user loses by it, and Refused why it must not be done
-	// here, as far as that was worked out.
+	// Steps are what it does, Costs what the user loses by it, and Refused is why
+	// it must not be done here, as far as that was worked out.
+	Steps   []string `json:"steps"`
 	Costs   []string `json:"costs"`
 	Refused *string  `json:"refused"`
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/firebreak-sec/firebreak/actions"
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/localapi"
 	"github.com/firebreak-sec/firebreak/agent/policy"
@@ -104,7 +105,7 @@ func hostName(root string) string {
 func checkOf(l looked, p configs.Policy, source string, policyErr error) localapi.Check {
 	c := localapi.Check{
 		Schema: localapi.Schema, Mode: p.Mode, Open: map[configs.Severity]int{},
-		Threats: []localapi.Threat{}, Allowed: []localapi.Allowed{}, Plan: stepsOf(l.plan), Gaps: []localapi.Gap{},
+		Threats: []localapi.Threat{}, Allowed: []localapi.Allowed{}, Plan: stepsOf(l.plan, l.previews), Gaps: []localapi.Gap{},
 		Policy: localapi.Policy{
 			Version: ptr(fmt.Sprintf("%s r%d", p.Name, p.Revision)), Name: ptr(p.Name), Revision: p.Revision,
 			Mode: p.Mode, Source: ptr(source), Valid: policyErr == nil,
@@ -163,13 +164,19 @@ func allowedOf(f detect.Finding) localapi.Allowed {
 	}
 }
 
-func stepsOf(plan policy.Plan) []localapi.Step {
+// stepsOf is the wire form of a plan, with what is known of its costs.
+func stepsOf(plan policy.Plan, previews []actions.Preview) []localapi.Step {
 	out := []localapi.Step{}
-	for _, s := range plan.Steps {
-		out = append(out, localapi.Step{
+	for i, s := range plan.Steps {
+		w := localapi.Step{
 			Threat: s.Threat, Action: s.Action.Name, Kind: string(s.Action.Kind), Because: ptr(s.Because),
-			Enforced: s.Enforced, WaitsFor: ptr(string(s.Wait)), Why: ptr(s.Why), Costs: []string{},
-		})
+			Enforced: s.Enforced, WaitsFor: ptr(string(s.Wait)), Why: ptr(s.Why), Steps: []string{}, Costs: []string{},
+		}
+		if i < len(previews) {
+			w.Steps, w.Costs = append(w.Steps, previews[i].Steps...), append(w.Costs, previews[i].Costs...)
+			w.Refused = ptr(previews[i].Refused)
+		}
+		out = append(out, w)
 	}
 	return out
 }

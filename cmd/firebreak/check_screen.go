@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,6 +88,11 @@ func summary(p *page, c localapi.Check, minor []localapi.Threat, o checkOptions)
 		p.row("Policy", policyLine(c.Policy)+", from "+text(c.Policy.Source), 2)
 	}
 	p.row("Would do", wouldDo(c), 3)
+	if o.all {
+		stepLines(p, c.Plan)
+	} else {
+		refusedSteps(p, c.Plan)
+	}
 	p.row("Next", checkNext(c, o), 1)
 }
 
@@ -119,6 +125,40 @@ func everything(p *page, minor []localapi.Threat, allowed []localapi.Allowed) {
 	for _, a := range allowed {
 		if a.Subject.Port != nil {
 			p.indented("", "ok", labelWidth, text(a.Summary)+" ("+text(a.Because)+")", 2)
+		}
+	}
+}
+
+// stepLines are what each step of the plan would do and cost here, what is the
+// same for several threats once.
+func stepLines(p *page, plan []localapi.Step) {
+	told := map[string]bool{}
+	for _, s := range plan {
+		lines := slices.Concat(s.Steps, s.Costs)
+		if s.Refused != nil {
+			lines = append([]string{"REFUSED here: " + *s.Refused}, lines...)
+		}
+		all := s.Action + strings.Join(lines, "\n")
+		switch {
+		case len(lines) == 0:
+		case told[all]:
+			p.text(s.Threat + " " + s.Action + ", as above")
+			continue
+		default:
+			p.text(s.Threat + " " + s.Action)
+		}
+		told[all] = true
+		for _, line := range lines {
+			p.indented("  ", "", 0, line, 0)
+		}
+	}
+}
+
+// refusedSteps names what policy would do and must not be done here.
+func refusedSteps(p *page, plan []localapi.Step) {
+	for _, s := range plan {
+		if s.Refused != nil {
+			p.row("Refused", s.Action+" for "+s.Threat+": "+*s.Refused, 4)
 		}
 	}
 }

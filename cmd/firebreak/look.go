@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/firebreak-sec/firebreak/actions"
+	"github.com/firebreak-sec/firebreak/agent"
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/policy"
 	"github.com/firebreak-sec/firebreak/agent/threat"
@@ -22,6 +23,7 @@ type looked struct {
 	allowed  []detect.Finding
 	blind    []platform.Gap // detectors that could not look
 	plan     policy.Plan
+	previews []actions.Preview // of the plan's steps, in their order
 }
 
 // look reads the host once, judges it by the policy as of now, and works out
@@ -58,11 +60,32 @@ func look(ctx context.Context, host *platform.Host, p configs.Policy, parts plat
 	}
 	l.threats = followed.Threats
 	threat.Worst(l.threats)
-	l.plan = policy.Decide(p, l.threats, policy.Facts{
-		Now: now.Local(), Host: snapshot,
-		Terms: actions.Terms{Protected: policy.Protect(p, snapshot), Allowed: policy.Allowed(p)},
-	})
+	terms, open := agent.TermsBeforehand(p, snapshot)
+	l.plan = policy.Decide(p, l.threats, policy.Facts{Now: now.Local(), Host: snapshot, Terms: terms})
+	if parts.Has(platform.PartNetwork) {
+		l.preview(ctx, host, terms, open)
+	}
 	return l, nil
+}
+
+// preview works out what each step of the plan would do here and cost.
+func (l *looked) preview(ctx context.Context, host *platform.Host, terms actions.Terms, open []string) {
+	for _, s := range l.plan.Steps {
+		o := actions.Order{Threat: s.Threat, Terms: terms, Snapshot: &l.snapshot, Now: l.snapshot.Taken}
+		for _, t := range l.threats {
+			if t.ID == s.Threat {
+				o.Subject = t.Subject
+			}
+		}
+		p, err := s.Action.Preview(ctx, host, o)
+		if err != nil {
+			p.Costs = append(p.Costs, "what it costs could not be worked out: "+err.Error())
+		}
+		if s.Action == actions.IsolateHost {
+			p.Costs = append(p.Costs, open...)
+		}
+		l.previews = append(l.previews, p)
+	}
 }
 
 // readPolicy returns the policy of this host: its file, or the embedded default

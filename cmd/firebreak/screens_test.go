@@ -324,6 +324,24 @@ func TestCheckScreen(t *testing.T) {
 	golden(t, "check", "a policy that is refused", func(p *page) { checkScreen(p, c, checkOptions{}, evening) })
 }
 
+func TestCheckScreenTellsWhatThePlanCosts(t *testing.T) {
+	cut := localapi.Step{
+		Threat: "T-9MPX", Action: "isolate-host",
+		Steps: []string{"cut this computer off from every network, at its own firewall", "end 14 tcp connections, with 192.0.2.7 (14)"},
+		Costs: []string{"the session of jd from 203.0.113.5 ends"},
+	}
+	again := cut
+	again.Threat = "T-2222"
+	c := localapi.Check{
+		Host: "lena-t14", Mode: configs.Enforce, Threats: []localapi.Threat{redisThreat()}, Plan: []localapi.Step{cut, again},
+		Policy: localapi.Policy{Version: ptr("workstations r41"), Mode: configs.Enforce, Source: ptr("/etc/firebreak/policy.yaml"), Valid: true},
+	}
+	golden(t, "check", "what a plan costs", func(p *page) { checkScreen(p, c, checkOptions{all: true}, evening) })
+	c.Plan[0].Refused = ptr("/home is on the server 10.0.0.9 (nfs4), which is not in isolation.keep, and this computer would hang: add 10.0.0.9:2049")
+	golden(t, "check", "a plan that is refused here", func(p *page) { checkScreen(p, c, checkOptions{}, evening) })
+	golden(t, "check", "a plan that is refused here, in full", func(p *page) { checkScreen(p, c, checkOptions{all: true}, evening) })
+}
+
 func TestDoctorScreen(t *testing.T) {
 	d := localapi.Doctor{Host: "lena-t14", Checks: []localapi.DoctorCheck{
 		{Name: "rights", Result: localapi.CouldNotTell, Detail: ptr("this is not root"), Hint: ptr("repeat with sudo")},

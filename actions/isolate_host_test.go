@@ -153,7 +153,10 @@ func TestConnectionsSentence(t *testing.T) {
 }
 
 func TestJudgeMounts(t *testing.T) {
-	keep := []platform.Peer{{Network: netip.MustParsePrefix("10.0.0.9/32"), Protocol: platform.TCP, Port: 2049}}
+	keep := []platform.Peer{
+		{Network: netip.MustParsePrefix("10.0.0.9/32"), Protocol: platform.TCP, Port: 2049},
+		{Network: netip.MustParsePrefix("10.0.0.8/32"), Protocol: platform.TCP, Port: 2049, Inbound: true},
+	}
 	for _, c := range []struct {
 		mount         platform.NetworkMount
 		refused, cost string

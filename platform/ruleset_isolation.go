@@ -13,6 +13,8 @@ const (
 	isolatedForward = "isolated_forward"
 	isolatedOut     = "isolated_out"
 
+	established uint32 = 2 // NF_CT_STATE_BIT(IP_CT_ESTABLISHED)
+
 	// keptMark is the bit that connections and packets of kept users and units
 	// carry from the chain that knows them to those that do not. It is one bit,
 	// and a high one, because other programs use marks too. Root can set it.
@@ -67,8 +69,11 @@ func packetChains(iso Isolation, g ground) []nft.Chain {
 		related(fragmentationNeeded()), related(packetTooBig()), dropRule())
 	out = append(out, neighbourDiscovery(), groupReports())
 	if g.can.Reject {
-		// A local program learns at once that it cannot connect.
-		out = append(out, nft.NewRule("", nft.TransportProtocol.Is([]byte{nft.TCP}), nft.Then(nft.Counter{}), nft.Then(nft.ResetTCP)))
+		// A local program learns at once that it cannot connect. A packet that
+		// connection tracking cannot place, such as one sent again too late, may
+		// be of a connection that is kept: that is no reason to end it.
+		tracked := nft.State.Any(nft.Word(nft.New | nft.Related | established))
+		out = append(out, nft.NewRule("", nft.TransportProtocol.Is([]byte{nft.TCP}), tracked, nft.Then(nft.Counter{}), nft.Then(nft.ResetTCP)))
 	}
 	return []nft.Chain{
 		{Name: isolatedIn, Hook: gate(nft.Prerouting), Rules: in},

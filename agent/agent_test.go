@@ -202,6 +202,9 @@ func TestIsolationByAPerson(t *testing.T) {
 	if r := b.order(Order{Verb: Release}); !r.Done || !b.m.InForce().Zero() {
 		t.Errorf("release: %+v, in force %+v", r, b.m.InForce())
 	}
+	if h := b.a.state.IsolationHoldOff; h == nil || h.Reason != "released by jd (uid 1000)" {
+		t.Errorf("hold-off %+v", h)
+	}
 }
 
 func TestIsolationEndsByItselfAndDoesNotComeBackAtOnce(t *testing.T) {

@@ -343,9 +343,6 @@ func (a *Agent) tend() {
 	if cutting := a.cutting.busy || a.sayCut && a.cutting.asked; !cutting && a.proving.begin(now) {
 		a.tryIsolation()
 	}
-	if a.judging.begin(now) {
-		a.judgeNetwork()
-	}
 	if a.naming.begin(now) {
 		a.resolveNames()
 	}
@@ -431,7 +428,9 @@ func (a *Agent) showBanner(now time.Duration) {
 	if a.shown != nil && *a.shown == text {
 		return
 	}
-	a.banner.ask()
+	if a.banner.ask(); a.shown != nil {
+		a.banner.askNow() // what failed is tried again after a while
+	}
 	if !a.banner.begin(now) {
 		return
 	}
@@ -445,8 +444,9 @@ func (a *Agent) showBanner(now time.Duration) {
 			if errors.Is(err, platform.ErrUnsupported) {
 				err = nil
 			}
-			if a.trouble(troubleBanner, err); err == nil {
-				a.shown = &text
+			a.trouble(troubleBanner, err)
+			if a.shown = &text; err != nil {
+				a.shown = nil
 			}
 		}
 	})

@@ -146,7 +146,8 @@ func (a *Agent) isolationEnds() time.Time {
 func (a *Agent) endIsolation() {
 	asked := a.state.Isolation
 	switch {
-	case asked == nil && a.state.Restrictions.Isolation == nil:
+	case asked == nil && (a.state.Restrictions.Isolation == nil || a.state.IsolationHoldOff != nil):
+		// There is none, or it is being released.
 	case isolationLeft(a.state) == 0:
 		a.takeBackIsolation("policy", "the isolation had lasted for as long as it may")
 		a.note("stage", "", "isolate-host", "isolation ends: it lasted for as long as it may; a person must ask for it again")

@@ -36,8 +36,8 @@ func (a *Agent) event(e platform.Event) {
 	}
 }
 
-// repair has what is in force compared, and put in force again, if an event says
-// that it is time.
+// repair has what is in force compared, put in force again and judged anew, if an
+// event says that it is time.
 func (a *Agent) repair(ctx context.Context) {
 	now := a.boot().Uptime
 	if a.checking.begin(now) {
@@ -47,6 +47,9 @@ func (a *Agent) repair(ctx context.Context) {
 	if a.reapplying.begin(now) {
 		a.applied = a.applied && a.state.Restrictions.Isolation == nil
 		a.reapplying.end()
+	}
+	if a.judging.begin(now) {
+		a.judgeNetwork()
 	}
 	if text := a.tampering.overdue(now); text != "" {
 		a.note("agent", "", "", text)

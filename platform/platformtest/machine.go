@@ -38,9 +38,11 @@ type Machine struct {
 	network   platform.Network
 	links     map[netip.Prefix]platform.Route // the way to a network; else over eth0
 	live      []platform.Connection
-	left      time.Duration // of the lease, at leaseAt
-	leaseAt   time.Duration // since boot
-	lacks     []string      // of the firewall
+	raw       platform.Answer       // to a frame while isolated
+	stubborn  []platform.Connection // of those, what cannot be ended
+	left      time.Duration         // of the lease, at leaseAt
+	leaseAt   time.Duration         // since boot
+	lacks     []string              // of the firewall
 	dropped   uint64
 	uncounted bool // what is dropped is not counted
 	peers     map[netip.AddrPort]peerAnswers

@@ -174,6 +174,32 @@ func (m *Machine) SetRoute(to netip.Prefix, r platform.Route) {
 	m.links[to] = r
 }
 
+// Stubborn opens a connection that cannot be ended.
+func (m *Machine) Stubborn(c platform.Connection) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.stubborn = append(m.stubborn, c)
+	m.live = append(m.live, c)
+}
+
+// Connections returns what is connected.
+func (m *Machine) Connections() []platform.Connection {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.live)
+}
+
+// LeaseLeft is how long the kernel keeps the isolation in force; 0 if there is
+// none, or if it has no end.
+func (m *Machine) LeaseLeft() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.isolation() == nil || m.left == 0 {
+		return 0
+	}
+	return m.left - (m.thisBoot().Uptime - m.leaseAt)
+}
+
 // Connect opens a connection.
 func (m *Machine) Connect(c platform.Connection) {
 	m.mu.Lock()
@@ -221,8 +247,16 @@ func (c connections) Cut(_ context.Context, iso platform.Isolation) (platform.Cu
 		return platform.Cut{}, err
 	}
 	ended, kept := c.m.judged(iso)
-	c.m.live = kept
-	return platform.Cut{Ended: len(ended), Flows: len(ended)}, nil
+	var left []platform.Connection
+	ended = slices.DeleteFunc(ended, func(x platform.Connection) bool {
+		if slices.Contains(c.m.stubborn, x) {
+			left = append(left, x)
+			return true
+		}
+		return false
+	})
+	c.m.live = append(kept, left...)
+	return platform.Cut{Ended: len(ended), Flows: len(ended), Left: left}, nil
 }
 
 // judged parts the connections into those that iso ends and those it keeps.
@@ -306,6 +340,14 @@ func (p prober) Outbound(context.Context, bool) (platform.Answer, error) {
 	return platform.Answered, nil
 }
 
+// SetRaw says what becomes of frames while the machine is isolated; by itself it
+// stops them.
+func (m *Machine) SetRaw(answer platform.Answer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.raw = answer
+}
+
 // Raw is stopped while the machine is isolated.
 func (p prober) Raw(context.Context) (platform.Answer, error) {
 	p.m.mu.Lock()
@@ -313,7 +355,7 @@ func (p prober) Raw(context.Context) (platform.Answer, error) {
 	if err := p.m.called("Prober.Raw", nil); err != nil {
 		return "", err
 	}
-	if p.m.isolation() != nil {
+	if p.m.isolation() != nil && p.m.raw == "" {
 		return p.m.walled(), nil
 	}
 	return platform.Answered, nil

@@ -31,9 +31,9 @@ func newConnections() Connections { return connections{reachable} }
 
 func (c connections) Live(ctx context.Context, iso Isolation) ([]Connection, error) {
 	found, err := c.each(ctx, iso, func(r *region, out *findings) error {
-		seen, err := r.look()
+		seen, err := r.look(func(*live.Socket) {})
 		for _, s := range seen.ends {
-			out.live = append(out.live, r.connection(&s))
+			out.live = append(out.live, r.connection(s))
 		}
 		out.alone = append(out.alone, held{r, seen.alone})
 		return err
@@ -47,7 +47,7 @@ func (c connections) Live(ctx context.Context, iso Isolation) ([]Connection, err
 	}
 	for _, h := range found.alone {
 		for _, s := range h.alone {
-			found.live = append(found.live, h.region.connection(&s))
+			found.live = append(found.live, h.region.connection(s))
 		}
 	}
 	return found.live, nil
@@ -84,7 +84,7 @@ type findings struct {
 // whether somebody holds them.
 type held struct {
 	region *region
-	alone  []live.Socket
+	alone  []*live.Socket
 }
 
 func (f *findings) close() {
@@ -121,7 +121,7 @@ func (f *findings) findHolders() error {
 	}
 	var hidden []string
 	for i := range f.alone {
-		f.alone[i].alone = slices.DeleteFunc(f.alone[i].alone, func(s live.Socket) bool {
+		f.alone[i].alone = slices.DeleteFunc(f.alone[i].alone, func(s *live.Socket) bool {
 			_, holding := owners.Holders(s.Cookie)
 			if holding == sockets.Hidden {
 				hidden = append(hidden, strconv.Itoa(int(s.Local.Port())))

@@ -1,13 +1,12 @@
 package platform
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +35,6 @@ type region struct {
 	units     map[uint64]bool // whether a control group is of a kept unit
 	lacks     []string
 
-	all     []live.Socket
 	tracked []live.Flow
 	asked   map[uint64]bool // the sockets, by cookie, that the kernel was told to end
 	dead    map[uint64]bool // those of them that send nothing any more and need not go
@@ -81,239 +79,114 @@ func (r *region) noTracking(err error) {
 	}
 }
 
-// sight is what the isolation means for the sockets and flows of a namespace.
-type sight struct {
-	ends  []live.Socket // connected, and not kept
-	alone []live.Socket // without a peer, and not kept unless by the kernel itself
-	kept  []keptSession
-	flows map[int]bool // their flows, by place in tracked
-}
-
-// keptSession is a connection that is kept.
-type keptSession struct {
-	session
-	state uint8
-	flow  int  // its place in tracked, or -1
-	wrong bool // connection tracking takes it for one of the other direction
-}
-
-// place is where somebody may listen.
-type listenPlace struct {
-	protocol uint8
-	at       netip.AddrPort
-}
-
-// candidate is a connection that may be kept, depending on who made it.
-type candidate struct {
-	session
-	socket  *live.Socket
-	flow    int
-	tracked direction
-}
-
-// look reads the sockets and, the first time, the flows.
-func (r *region) look() (sight, error) {
-	if r.tracking != nil && r.tracked == nil {
-		var err error
-		if r.tracked, err = r.tracking.List(nil); err != nil {
-			if errors.Is(err, os.ErrPermission) {
-				return sight{}, err
-			}
-			r.noTracking(err)
-		}
-	}
-	r.all = r.all[:0]
-	for _, protocol := range []uint8{live.TCP, live.UDP} {
-		var err error
-		r.all, err = r.sockets.List(protocol, r.all)
-		if errors.Is(err, unix.ENOENT) {
-			r.lacks = append(r.lacks, fmt.Sprintf("connections of this computer cannot be ended: this kernel does not tell of %s sockets (INET_DIAG)", protocolOf(protocol)))
-			err = nil
-		}
-		if err != nil {
-			return sight{}, err
-		}
-	}
-	return r.judge(), nil
-}
-
-// judge parts the sockets into those that end and those that are kept.
-func (r *region) judge() sight {
-	var out sight
-	listening := map[listenPlace]bool{}
-	var candidates []candidate
-	for i := range r.all {
-		s := &r.all[i]
-		if s.State == live.Listening || isAlone(s) {
-			listening[listenPlace{s.Protocol, s.Local}] = true
-		}
-		if s.State == live.Listening || (s.Protocol == live.UDP && r.asked[s.Cookie]) {
-			continue
-		}
-		switch c := r.session(s); {
-		case c.inner:
-		case isAlone(s):
-			if !kept(r.iso, c) {
-				out.alone = append(out.alone, *s)
-			}
-		case r.away || !mayBeKept(r.iso, c):
-			out.ends = append(out.ends, *s)
-		default:
-			candidates = append(candidates, candidate{session: c, socket: s, flow: -1})
-		}
-	}
-	r.findFlows(candidates)
-	out.flows = map[int]bool{}
-	for _, c := range candidates {
-		listens := slices.ContainsFunc([]netip.Addr{c.socket.Local.Addr(), netip.IPv4Unspecified(), netip.IPv6Unspecified()}, func(a netip.Addr) bool {
-			return listening[listenPlace{c.socket.Protocol, netip.AddrPortFrom(a, c.socket.Local.Port())}]
-		})
-		c.inbound = madeByPeer(listens, c.tracked, r.ports.HandedOut(c.socket.Local.Port()))
-		if !kept(r.iso, c.session) {
-			out.ends = append(out.ends, *c.socket)
-			continue
-		}
-		wrong := c.tracked.known && c.tracked.inbound != c.inbound
-		out.kept = append(out.kept, keptSession{c.session, c.socket.State, c.flow, wrong})
-		out.flows[c.flow] = true
-	}
-	return out
-}
-
-// session is what is known of a socket before it is known who made it.
-func (r *region) session(s *live.Socket) session {
-	out := session{protocol: protocolOf(s.Protocol), local: s.Local, away: r.away}
-	if isAlone(s) {
-		out.inner = s.Local.Addr().IsLoopback()
-		out.service = !r.ports.HandedOut(s.Local.Port())
-	} else {
-		out.remote = s.Remote
-		out.inner = r.isLocal(s.Remote.Addr())
-	}
-	if !r.away && !out.inner {
-		out.program = slices.Contains(r.iso.Users, s.UID) || r.isOfUnit(s.Cgroup)
-	}
-	return out
-}
-
-// isAlone tells whether the socket is one of UDP without a peer.
-func isAlone(s *live.Socket) bool { return s.Protocol == live.UDP && s.State == live.Closed }
-
-func (r *region) isLocal(a netip.Addr) bool { return a.IsLoopback() || r.addresses[a] }
-
-// isOfUnit asks for the control group in which the socket was made, which is
-// what the rules match. Kernels that do not tell it cannot match it either.
-func (r *region) isOfUnit(group uint64) bool {
-	if len(r.iso.Units) == 0 || group == 0 {
-		return false
-	}
-	is, known := r.units[group]
-	if !known {
-		is = slices.Contains(r.iso.Units, unitOfGroup(r.groups.Path(group)))
-		r.units[group] = is
-	}
-	return is
-}
-
-// unitOfGroup is the unit of the system's service manager that a control group
-// belongs to, by its path. What is below a service or a session could be given
-// any name by whoever it belongs to, so the first part that is no slice counts.
-func unitOfGroup(path string) string {
-	for part := range strings.SplitSeq(path, "/") {
-		if !strings.HasSuffix(part, ".slice") {
-			return unescapeCgroup(part)
-		}
-	}
-	return ""
-}
-
-// findFlows finds what connection tracking says of the candidates. Where it
-// redirects what a peer connects to, the peer's own view is what counts.
-func (r *region) findFlows(candidates []candidate) {
-	type end struct {
-		protocol uint8
-		live.Tuple
-	}
-	ends := make(map[end]int, len(candidates))
-	for i, c := range candidates {
-		ends[end{c.socket.Protocol, live.Tuple{Source: c.socket.Local, Dest: c.socket.Remote}}] = i
-	}
-	if len(ends) == 0 {
-		return
-	}
-	for i, f := range r.tracked {
-		rewritten := f.Reply != f.Original.Inverse()
-		if at, ok := ends[end{f.Protocol, f.Original}]; ok {
-			candidates[at].flow, candidates[at].tracked = i, direction{known: true, rewritten: rewritten}
-		} else if at, ok := ends[end{f.Protocol, f.Reply}]; ok {
-			c := &candidates[at]
-			c.flow, c.tracked = i, direction{known: true, inbound: true, rewritten: rewritten}
-			c.local = f.Original.Dest
-		}
-	}
-}
-
 // cut ends what is not kept, and makes known what is.
 func (r *region) cut(ctx context.Context, out *findings) error {
 	began := time.Now()
-	var seen sight
 	for try := 0; ; try++ {
-		var err error
-		if seen, err = r.look(); err != nil {
+		last := try == cutTries || time.Since(began) > cutTime || ctx.Err() != nil
+		e := r.startEnding()
+		seen, err := r.look(func(s *live.Socket) {
+			if !last && !r.dead[s.Cookie] {
+				e.end(s)
+			}
+		})
+		if err == nil && try == 0 {
+			err = r.makeKnown(seen.kept)
+		}
+		if err := errors.Join(err, e.finish()); err != nil {
 			return err
 		}
-		if try == 0 {
-			if err := r.makeKnown(seen.kept); err != nil {
+		if last || e.count == 0 {
+			r.report(seen, out)
+			if err := ctx.Err(); err != nil {
 				return err
 			}
-		}
-		seen.ends = slices.DeleteFunc(seen.ends, func(s live.Socket) bool { return r.dead[s.Cookie] })
-		if len(seen.ends) == 0 || try == cutTries || time.Since(began) > cutTime || ctx.Err() != nil {
-			break
-		}
-		if err := r.destroy(seen.ends); err != nil {
-			return err
+			return r.forget(seen, out)
 		}
 	}
+}
+
+// report tells what came of it.
+func (r *region) report(seen sight, out *findings) {
 	out.ended += len(r.asked) - len(r.dead)
 	for _, s := range seen.ends {
+		if r.dead[s.Cookie] {
+			continue
+		}
 		if r.asked[s.Cookie] {
 			out.ended--
 		}
-		out.live = append(out.live, r.connection(&s))
+		out.live = append(out.live, r.connection(s))
 	}
 	if len(seen.alone) > 0 {
 		out.alone = append(out.alone, held{r, seen.alone})
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return r.forget(seen, out)
 }
 
-// destroy tells the kernel to end the sockets.
-func (r *region) destroy(list []live.Socket) error {
-	for i := range list {
-		r.asked[list[i].Cookie] = true
+// ending ends sockets while others are still read: either is the kernel's work,
+// and takes about as long.
+type ending struct {
+	region  *region
+	batch   []*live.Socket
+	batches chan []*live.Socket
+	done    chan struct{}
+	count   int
+
+	refused map[refusal][]*live.Socket
+	err     error
+}
+
+func (r *region) startEnding() *ending {
+	e := &ending{
+		region: r, batch: make([]*live.Socket, 0, live.Batch), batches: make(chan []*live.Socket, 8),
+		done: make(chan struct{}), refused: map[refusal][]*live.Socket{},
 	}
-	var fatal error
-	err := r.sockets.Destroy(list, func(s *live.Socket, err unix.Errno) {
-		switch refusalOf(s, err) {
-		case harmless:
-			r.dead[s.Cookie] = true
-		case forbidden:
-			fatal = err
-		case unable:
-			lack := fmt.Sprintf("%s connections of this computer cannot be ended, and may go on after the release: this kernel has no SOCK_DESTROY for them (INET_DIAG_DESTROY)", protocolOf(s.Protocol))
-			if !slices.Contains(r.lacks, lack) {
-				r.lacks = append(r.lacks, lack)
-			}
+	go func() {
+		defer close(e.done)
+		for list := range e.batches {
+			err := r.sockets.Destroy(list, func(s *live.Socket, err unix.Errno) {
+				why := refusalOf(s, err)
+				e.refused[why] = append(e.refused[why], s)
+				if why == forbidden {
+					e.err = err
+				}
+			})
+			e.err = cmp.Or(e.err, err)
 		}
-	})
-	if err == nil {
-		err = fatal
+	}()
+	return e
+}
+
+func (e *ending) end(s *live.Socket) {
+	e.region.asked[s.Cookie] = true
+	e.count++
+	if e.batch = append(e.batch, s); len(e.batch) == cap(e.batch) {
+		e.flush()
 	}
-	return err
+}
+
+func (e *ending) flush() {
+	if len(e.batch) > 0 {
+		e.batches <- e.batch
+	}
+	e.batch = make([]*live.Socket, 0, live.Batch)
+}
+
+// finish waits until all are ended, and learns from what the kernel refused.
+func (e *ending) finish() error {
+	e.flush()
+	close(e.batches)
+	<-e.done
+	for _, s := range e.refused[harmless] {
+		e.region.dead[s.Cookie] = true
+	}
+	for _, s := range e.refused[unable] {
+		lack := fmt.Sprintf("%s connections of this computer cannot be ended, and may go on after the release: this kernel has no SOCK_DESTROY for them (INET_DIAG_DESTROY)", protocolOf(s.Protocol))
+		if !slices.Contains(e.region.lacks, lack) {
+			e.region.lacks = append(e.region.lacks, lack)
+		}
+	}
+	return e.err
 }
 
 // refusal is why the kernel did not end a socket.
@@ -339,15 +212,19 @@ func refusalOf(s *live.Socket, err unix.Errno) refusal {
 }
 
 // endAlone ends UDP sockets without a peer, once: they stay with their programs.
-func (r *region) endAlone(list []live.Socket, out *findings) error {
+func (r *region) endAlone(list []*live.Socket, out *findings) error {
 	before := len(r.lacks)
-	if err := r.destroy(list); err != nil {
+	e := r.startEnding()
+	for _, s := range list {
+		e.end(s)
+	}
+	if err := e.finish(); err != nil {
 		return err
 	}
 	if len(r.lacks) > before {
 		out.lacks = append(out.lacks, r.lacks[before:]...)
 		for _, s := range list {
-			out.live = append(out.live, r.connection(&s))
+			out.live = append(out.live, r.connection(s))
 		}
 		return nil
 	}

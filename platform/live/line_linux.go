@@ -13,10 +13,7 @@ import (
 const (
 	headerSize = 16     // struct nlmsghdr
 	typeMask   = 0x3fff // NLA_TYPE_MASK
-	// batch is how many changes are sent in one call; they fit in the kernel's
-	// default send buffer.
-	batch = 400
-	// room is for the answers to a batch that is refused as a whole.
+	// room is for the answers to a Batch that is refused as a whole.
 	room = 4 << 20
 )
 
@@ -114,10 +111,10 @@ func (l *line) walk(b []byte, each func(kind uint16, sequence uint32, body []byt
 // tell sends n requests, of which put appends one; it calls refused for each
 // that the kernel refuses.
 func (l *line) tell(n int, put func(b []byte, i int, sequence uint32) []byte, refused func(i int, err unix.Errno)) error {
-	for first := 0; first < n; first += batch {
+	for first := 0; first < n; first += Batch {
 		base := l.sequence + 1
 		l.requests = l.requests[:0]
-		for i := first; i < min(first+batch, n); i++ {
+		for i := first; i < min(first+Batch, n); i++ {
 			l.sequence++
 			begin := len(l.requests)
 			l.requests = finish(put(l.requests, i, l.sequence), begin)
@@ -127,7 +124,7 @@ func (l *line) tell(n int, put func(b []byte, i int, sequence uint32) []byte, re
 		}
 		// The kernel has done everything when the call returns.
 		err := l.drain(func(sequence uint32, err unix.Errno) {
-			if i := sequence - base; i < batch {
+			if i := sequence - base; i < Batch {
 				refused(first+int(i), err)
 			}
 		})

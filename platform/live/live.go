@@ -2,7 +2,7 @@
 // sockets (NETLINK_SOCK_DIAG), and the flows that connection tracking knows
 // (ctnetlink). It decides nothing.
 //
-// Each Line belongs to the namespace of the thread that opened it, and stays
+// Each line belongs to the namespace of the thread that opened it, and stays
 // there wherever its user goes. Changes are sent by the hundred in one call to
 // the kernel: with a call and an answer for each, most of the time would go into
 // the calls. Nothing here is safe for use by two goroutines at once.
@@ -28,39 +28,11 @@ const (
 	Listening      = 10
 )
 
-const idSize = 48 // struct inet_diag_sockid
-
-// Socket is a TCP or UDP socket.
-type Socket struct {
-	Protocol uint8
-	State    uint8
-	// Local and Remote have no zone, and are IPv4 where an IPv6 socket speaks
-	// IPv4. Remote is unspecified for a socket without a peer.
-	Local, Remote netip.AddrPort
-	UID           uint32 // 0 for what no process has any more
-	Inode         uint64
-	Cookie        uint64 // never used twice in one boot
-	Cgroup        uint64 // the ID of the control group of its maker; 0 before Linux 5.8
-
-	family uint8
-	id     [idSize]byte // struct inet_diag_sockid, as the kernel gave it
-}
-
 // Tuple is how packets of one direction of a flow look.
 type Tuple struct{ Source, Dest netip.AddrPort }
 
 // Inverse is the other direction, if nobody rewrites addresses.
 func (t Tuple) Inverse() Tuple { return Tuple{t.Dest, t.Source} }
-
-// Flow is an entry of connection tracking. Ports are 0 for what has none.
-type Flow struct {
-	Protocol        uint8
-	Original, Reply Tuple
-	Mark            uint32
-
-	family   uint8
-	identity []byte // the attributes that name the entry, as the kernel gave them
-}
 
 // Entry is a flow to be made known to connection tracking: one that lives, and
 // that had no entry.

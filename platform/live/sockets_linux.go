@@ -2,6 +2,7 @@ package live
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -10,6 +11,7 @@ import (
 // Sizes and numbers from linux/inet_diag.h and linux/sock_diag.h.
 const (
 	answerSize      = 72 // struct inet_diag_msg
+	tcpGetSock      = 18 // TCPDIAG_GETSOCK
 	sockDestroy     = 21 // SOCK_DESTROY
 	attributeCgroup = 21 // INET_DIAG_CGROUP_ID
 )
@@ -22,42 +24,61 @@ const (
 	udpStates = 1<<Established | 1<<Closed
 )
 
-// Sockets is a line to the sockets of a network namespace.
-type Sockets struct{ line *line }
+// Sockets is a line to the sockets of a network namespace, or rather two: one to
+// list them, and one to end them meanwhile.
+type Sockets struct{ list, end *line }
 
 // OpenSockets opens a line to the sockets of the calling thread's namespace.
 func OpenSockets() (*Sockets, error) {
-	l, err := open(unix.NETLINK_SOCK_DIAG)
-	if err != nil {
+	var s Sockets
+	var err error
+	if s.list, err = open(unix.NETLINK_SOCK_DIAG); err != nil {
 		return nil, wrap("open socket diagnosis", err)
 	}
-	return &Sockets{l}, nil
+	if s.end, err = open(unix.NETLINK_SOCK_DIAG); err != nil {
+		s.list.close()
+		return nil, wrap("open socket diagnosis", err)
+	}
+	return &s, nil
 }
 
 // Close closes the line.
-func (s *Sockets) Close() error { return s.line.close() }
+func (s *Sockets) Close() error { return errors.Join(s.list.close(), s.end.close()) }
 
-// List appends all sockets of a protocol to into, listening ones too. ENOENT
-// says that this kernel has no diagnosis for the protocol.
-func (s *Sockets) List(protocol uint8, into []Socket) ([]Socket, error) {
-	states := uint32(tcpStates)
-	if protocol == UDP {
-		states = udpStates
+// List calls each with every socket of a protocol, those that listen first. The
+// sockets are each's to keep. ENOENT says that this kernel has no diagnosis for
+// the protocol.
+func (s *Sockets) List(protocol uint8, each func(*Socket)) error {
+	var some []Socket // so that not each socket needs an allocation
+	add := func(body []byte) error {
+		if len(some) == cap(some) {
+			some = make([]Socket, 0, 256)
+		}
+		socket, err := parseSocket(body, protocol)
+		if err != nil {
+			return err
+		}
+		some = append(some, socket)
+		each(&some[len(some)-1])
+		return nil
+	}
+	if protocol == TCP {
+		// The table of connections is large even when nearly empty. The older
+		// request is the only one for which the kernel walks through it once for
+		// both families.
+		request := make([]byte, 4+idSize+8) // struct inet_diag_req
+		binary.NativeEndian.PutUint32(request[4+idSize:], tcpStates)
+		return wrap("list sockets", s.list.dump(tcpGetSock, request, add))
 	}
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		request := make([]byte, 8+idSize) // struct inet_diag_req_v2
 		request[0], request[1] = family, protocol
-		binary.NativeEndian.PutUint32(request[4:], states)
-		err := s.line.dump(unix.SOCK_DIAG_BY_FAMILY, request, func(body []byte) error {
-			socket, err := parseSocket(body, protocol)
-			into = append(into, socket)
-			return err
-		})
-		if err != nil {
-			return into, wrap("list sockets", err)
+		binary.NativeEndian.PutUint32(request[4:], udpStates)
+		if err := s.list.dump(unix.SOCK_DIAG_BY_FAMILY, request, add); err != nil {
+			return wrap("list sockets", err)
 		}
 	}
-	return into, nil
+	return nil
 }
 
 // parseSocket reads a struct inet_diag_msg and the attributes behind it. Ports
@@ -100,15 +121,15 @@ func parseSocket(b []byte, protocol uint8) (Socket, error) {
 // if this kernel cannot. Whoever has one of them open gets ECONNABORTED.
 //
 // A UDP socket gets the error and loses its peer, but it lives on: what it sends
-// later is a new flow.
-func (s *Sockets) Destroy(list []Socket, refused func(socket *Socket, err unix.Errno)) error {
-	err := s.line.tell(len(list), func(b []byte, i int, sequence uint32) []byte {
-		socket := &list[i]
+// later is a new flow. It may be used while another goroutine is in List.
+func (s *Sockets) Destroy(list []*Socket, refused func(socket *Socket, err unix.Errno)) error {
+	err := s.end.tell(len(list), func(b []byte, i int, sequence uint32) []byte {
+		socket := list[i]
 		b = appendHeader(b, sockDestroy, unix.NLM_F_REQUEST, sequence)
 		b = append(b, socket.family, socket.Protocol, 0, 0)
 		b = binary.NativeEndian.AppendUint32(b, ^uint32(0))
 		return append(b, socket.id[:]...)
-	}, func(i int, err unix.Errno) { refused(&list[i], err) })
+	}, func(i int, err unix.Errno) { refused(list[i], err) })
 	return wrap("end sockets", err)
 }
 

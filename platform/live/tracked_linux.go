@@ -12,7 +12,7 @@ import (
 const (
 	netfilter = 12 // NETLINK_NETFILTER
 
-	trackNew    = 1<<8 | 0 // NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
+	trackNew    = 1 << 8 // NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_NEW
 	trackGet    = 1<<8 | 1
 	trackDelete = 1<<8 | 2
 

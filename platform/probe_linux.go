@@ -16,7 +16,7 @@ import (
 // How long a probe waits. Inside this computer an answer takes well under a
 // millisecond; the second try is for a packet that was lost.
 const (
-	knockTimeout   = 700 * time.Millisecond
+	knockTimeout   = 300 * time.Millisecond
 	knockTries     = 2
 	connectTimeout = 2 * time.Second
 )

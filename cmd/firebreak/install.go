@@ -47,7 +47,8 @@ func (e *env) install(ctx context.Context, noStart bool) error {
 	if err := replaceUnit(s, unitName); err != nil {
 		return err
 	}
-	if err := e.installRestore(say); err != nil {
+	restore, err := e.installRestore(say)
+	if err != nil {
 		return err
 	}
 	program, err := os.Executable()
@@ -64,6 +65,12 @@ func (e *env) install(ctx context.Context, noStart bool) error {
 			return err
 		}
 		say("the agent answers")
+	}
+	// From now on systemd takes it for done in this boot.
+	if restore != nil {
+		if err := restore.Start(); err != nil {
+			return fmt.Errorf("start service %s: %w; see: journalctl -u %s", restoreName, err, restoreName)
+		}
 	}
 	return e.done("installed", lines, "firebreak status")
 }
@@ -95,21 +102,18 @@ func (e *env) layOut(say func(string, ...any)) error {
 	return nil
 }
 
-// installRestore sets up the service that restores at boot, where it takes one.
-// It is started at once: from then on systemd knows it as done for this boot.
-func (e *env) installRestore(say func(string, ...any)) error {
+// installRestore sets up the service that restores at boot, where it takes one;
+// else it is nil.
+func (e *env) installRestore(say func(string, ...any)) (service.Service, error) {
 	s, err := e.restoreHere()
 	if err != nil || s == nil {
-		return err
+		return nil, err
 	}
 	if err := replaceUnit(s, restoreName); err != nil {
-		return err
-	}
-	if err := s.Start(); err != nil {
-		return fmt.Errorf("start service %s: %w; see: journalctl -u %s", restoreName, err, restoreName)
+		return nil, err
 	}
 	say("service %s puts blocks and isolation in force again at every start, before there is a network", restoreName)
-	return nil
+	return s, nil
 }
 
 // replaceUnit sets a service up anew: kardianos/service refuses to write over a

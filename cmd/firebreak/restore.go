@@ -58,6 +58,10 @@ func (e *env) restore(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("restore what was in force: %w", err)
 	}
+	if c := state.Counted; c.Boot == boot.ID && c.Uptime <= boot.Uptime {
+		// The boot's ID alone says nothing in a container that has it of its machine.
+		return "An agent has run since this computer was started; what is in force now stays so.", nil
+	}
 	want, left := agent.AtBoot(state, boot, now)
 	if want.Zero() {
 		if damage != nil {

@@ -14,7 +14,9 @@ type Connections interface {
 	// Cut ends every TCP and UDP socket that the isolation does not keep, and
 	// makes the kernel forget the flows it tracks for them, so that nothing
 	// resumes after a release. What is kept goes on. It is called after the
-	// rules are in force; done twice it finds nothing more.
+	// rules are in force; done twice it finds nothing more, but for UDP sockets
+	// without a peer that their programs went on using: those cannot be taken
+	// away, and what they send later is a new flow.
 	Cut(context.Context, Isolation) (Cut, error)
 }
 

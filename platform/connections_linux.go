@@ -21,7 +21,9 @@ import (
 //
 // A TCP socket that was ended is gone, and its program has an error. A UDP socket
 // is not: its program has the error, and may send again from it, which is a new
-// flow. So a UDP socket without a peer may be found and ended by each Cut.
+// flow. So a UDP socket without a peer may be found and ended by each Cut. Of
+// multipath TCP every path is ended; its program hears of it when the kernel gives
+// up waiting for another one, after a minute (net.mptcp.close_timeout).
 type connections struct {
 	// others finds the network namespaces beside the caller's own.
 	others func() ([]namespace, []mount, error)

@@ -35,19 +35,21 @@ func frameChains(iso Isolation, g ground) []nft.Chain {
 	return out
 }
 
-// onLinks hangs the rules on every link there is or will be. Where the kernel
-// ties a chain to one link, each has its own, named after it.
+// onLinks hangs the rules on every link there is or will be. Where chains are tied
+// to one link, each link has its own, named after it; the rules are there once,
+// whatever number of links there is.
 func (g ground) onLinks(name string, hook uint32, rules []nft.Rule) []nft.Chain {
+	shared := nft.Chain{Name: name, Rules: rules}
 	if g.can.AnyDevice {
-		h := gate(hook)
-		h.AnyDevice = true
-		return []nft.Chain{{Name: name, Hook: h, Rules: rules}}
+		shared.Hook = gate(hook)
+		shared.Hook.AnyDevice = true
+		return []nft.Chain{shared}
 	}
-	var out []nft.Chain
+	out := []nft.Chain{shared}
 	for _, link := range g.links {
 		h := gate(hook)
 		h.Device = link
-		out = append(out, nft.Chain{Name: name + "_" + link, Hook: h, Rules: rules})
+		out = append(out, nft.Chain{Name: name + "_" + link, Hook: h, Rules: []nft.Rule{nft.NewRule("", nft.Then(nft.Jump{Chain: name}))}})
 	}
 	return out
 }

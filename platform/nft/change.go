@@ -92,6 +92,7 @@ func fill(have, want *Table) []netlink.Message {
 			out = append(out, encodeElements(newElement, want, s, added))
 		}
 	}
+	var rules []netlink.Message // after all chains, since one may jump to a later one
 	for _, c := range want.Chains {
 		old := have.chain(c.Name)
 		if old == nil || !old.Hook.equal(c.Hook) {
@@ -102,10 +103,10 @@ func fill(have, want *Table) []netlink.Message {
 			continue
 		}
 		for _, r := range c.Rules {
-			out = append(out, encodeRule(want, c.Name, r))
+			rules = append(rules, encodeRule(want, c.Name, r))
 		}
 	}
-	return out
+	return append(out, rules...)
 }
 
 func sameRules(f Family, a, b Chain) bool {

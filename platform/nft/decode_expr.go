@@ -81,6 +81,9 @@ func decodeExpr(name string, data []byte) (Expr, bool) {
 	case "immediate":
 		verdict := readValues(readValues(v[2])[attrDataVerdict])
 		e = Verdict(int32(verdict.number(attrVerdictCode)))
+		if e == Expr(Verdict(verdictJump)) {
+			e = Jump{verdict.text(attrVerdictChain)}
+		}
 	case "reject":
 		code := v[2]
 		if len(code) != 1 {

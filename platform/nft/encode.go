@@ -268,6 +268,14 @@ func encodeExpr(ae *encoder, e Expr) {
 		nest(ae, 2, func(data *encoder) {
 			nest(data, attrDataVerdict, func(v *encoder) { v.Int32(attrVerdictCode, int32(e)) })
 		})
+	case Jump:
+		ae.Uint32(1, registerVerdict)
+		nest(ae, 2, func(data *encoder) {
+			nest(data, attrDataVerdict, func(v *encoder) {
+				v.Int32(attrVerdictCode, verdictJump)
+				v.String(attrVerdictChain, e.Chain)
+			})
+		})
 	case Reject:
 		ae.Uint32(1, e.Type)
 		if e.Type != ResetTCP.Type {

@@ -92,6 +92,10 @@ const (
 	Accept Verdict = 1
 )
 
+// Jump hands the packet to a chain without a hook, and goes on after it unless
+// that chain came to a verdict.
+type Jump struct{ Chain string }
+
 // Reject drops the packet and tells its sender so (NFT_REJECT_*).
 type Reject struct {
 	Type uint32
@@ -120,6 +124,7 @@ func (Mask) name() string      { return "bitwise" }
 func (Cmp) name() string       { return "cmp" }
 func (Lookup) name() string    { return "lookup" }
 func (Verdict) name() string   { return "immediate" }
+func (Jump) name() string      { return "immediate" }
 func (Reject) name() string    { return "reject" }
 func (u Unknown) name() string { return u.Name }
 

@@ -92,7 +92,8 @@ func contained() []*Table {
 			}},
 		}},
 		{Family: Bridge, Name: "t", Flags: Owner | Persist, Sets: []Set{lease}, Chains: []Chain{
-			{Name: "forward", Hook: filter(Forward), Rules: []Rule{ended, drop}},
+			{Name: "forward", Hook: filter(Forward), Rules: []Rule{NewRule("", Then(Jump{"rules"}))}},
+			{Name: "rules", Rules: []Rule{ended, drop}},
 		}},
 		{Family: Netdev, Name: "t", Flags: Owner | Persist, Sets: []Set{lease}, Chains: []Chain{
 			{Name: "egress", Hook: egress, Rules: []Rule{
@@ -188,7 +189,7 @@ func TestTextIsWhatTheKernelHas(t *testing.T) {
 		for _, table := range want {
 			table.Flags = 0
 			for i := range table.Chains {
-				if h := table.Chains[i].Hook; h.AnyDevice {
+				if h := table.Chains[i].Hook; h != nil && h.AnyDevice {
 					h.AnyDevice, h.Device = false, "lo"
 				}
 			}
@@ -241,7 +242,7 @@ func TestOwnership(t *testing.T) {
 		have, err := other.Read(ctx, keys(want)...)
 		must(t, err)
 		for _, h := range have {
-			if h.Flags != Persist || len(h.Chains) != 1 {
+			if h.Flags != Persist || len(h.Chains) == 0 {
 				t.Errorf("%v: got flags %d and %d chains; want an orphan as it was", h.Key(), h.Flags, len(h.Chains))
 			}
 		}

@@ -240,6 +240,8 @@ func describe(e Expr) string {
 			return name
 		}
 		return fmt.Sprintf("[verdict %d]", int32(e))
+	case Jump:
+		return "jump " + e.Chain
 	case Reject:
 		if e == ResetTCP {
 			return "reject with tcp reset"

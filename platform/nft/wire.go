@@ -83,10 +83,11 @@ const (
 	attrElemLeft    = 5 // NFTA_SET_ELEM_EXPIRATION
 	attrElemKeyEnd  = 10
 
-	attrListElem    = 1
-	attrDataValue   = 1
-	attrDataVerdict = 2
-	attrVerdictCode = 1
+	attrListElem     = 1
+	attrDataValue    = 1
+	attrDataVerdict  = 2
+	attrVerdictCode  = 1
+	attrVerdictChain = 2
 
 	attrExprName = 1
 	attrExprData = 2
@@ -122,6 +123,9 @@ const (
 	register        = 1
 	registerVerdict = 0
 )
+
+// verdictJump is the code of a Jump (NFT_JUMP).
+const verdictJump = -3
 
 // message builds one request. Its attributes are in network byte order.
 func message(c command, family Family, flags netlink.HeaderFlags, fill func(*encoder)) netlink.Message {

@@ -29,7 +29,8 @@ func TestAfterReboot(t *testing.T) {
 	if h.BootID(t) == before {
 		t.Fatal("the host was not rebooted")
 	}
-	h.WaitThreat(t, 30*time.Second, "port 445, looked at after the reboot", func(th lab.Threat) bool {
+	// The look waits until the host has been up for a minute.
+	h.WaitThreat(t, 90*time.Second, "port 445, looked at after the reboot", func(th lab.Threat) bool {
 		for _, p := range th.Proofs {
 			if th.IsPort(445) && th.Stage == "resolved" && strings.Contains(p.Look, "reboot") && p.Verdict == "cleared" {
 				return true

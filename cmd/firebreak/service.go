@@ -28,9 +28,10 @@ const (
 // must see the host's files as they are.
 //
 // The store keeps the agent's line to the firewall, with which the kernel's
-// tables stay its own while it is killed or restarted; systemd before 254 does
-// not know FileDescriptorStorePreserve, says so in its log and goes on. A killed
-// agent is started again for ever, since without one an isolation ends.
+// tables stay its own while it is killed or restarted. Stopping the service lets
+// go of it (there is no FileDescriptorStorePreserve=), for whoever uninstalls has
+// to be able to release. A killed agent is started again for ever, since without
+// one an isolation ends.
 const unit = `[Unit]
 Description={{Description}}
 After=dbus.socket systemd-journald.socket
@@ -43,7 +44,6 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 FileDescriptorStoreMax=4
-FileDescriptorStorePreserve=yes
 ExecStart={{Path | cmdEscape}}{{range Arguments}} {{. | cmd}}{{end}}
 Restart=always
 RestartSec=2

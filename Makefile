@@ -55,8 +55,9 @@ bench: ## run all benchmarks
 lab: ## run the tests on real hosts (as root); a host that cannot boot fails
 	FIREBREAK_LAB=required $(GO) test -v $(LAB)
 
-soak: ## watch the idle agent on a real host for SOAK (10m)
-	FIREBREAK_LAB=required SOAK=$(SOAK) $(GO) test -v -count=1 -timeout=2h -run TestIdle ./lab
+soak: ## watch the idle agent on a real host for SOAK (10m), and cut the power 1,200 times
+	FIREBREAK_LAB=required SOAK=$(SOAK) POWER_CUTS=1000 HOST_CUTS=200 \
+		$(GO) test -v -count=1 -timeout=2h -run 'TestIdle|TestPowerCut|TestHostPowerCut' ./lab
 
 package: build ## pack what build made into dist/, with checksums
 	mkdir -p dist

@@ -98,14 +98,19 @@ func (h *Host) InstallAgent(t testing.TB, policy string) {
 	h.SetPolicy(t, policy)
 	h.Run(t, agentPath, "install")
 	h.Run(t, agentPath, "start")
-	h.waitForAgent(t)
+	h.WaitForAgent(t)
 }
 
 const agentPath = "/usr/local/bin/firebreak"
 
-// CopyAgent builds the agent, or takes the one that FIREBREAK_BIN names, and
-// copies it to the host, without installing it.
+// CopyAgent copies the agent to the host, without installing it.
 func (h *Host) CopyAgent(t testing.TB) {
+	t.Helper()
+	h.Put(t, agentPath, 0o755, AgentProgram(t))
+}
+
+// AgentProgram builds the agent, or takes the one that FIREBREAK_BIN names.
+func AgentProgram(t testing.TB) []byte {
 	t.Helper()
 	binary := os.Getenv("FIREBREAK_BIN")
 	if binary == "" {
@@ -121,7 +126,7 @@ func (h *Host) CopyAgent(t testing.TB) {
 	if err != nil {
 		t.Fatalf("read the agent: %v", err)
 	}
-	h.Put(t, agentPath, 0o755, content)
+	return content
 }
 
 // SetPolicy writes the host's policy file.
@@ -130,8 +135,8 @@ func (h *Host) SetPolicy(t testing.TB, policy string) {
 	h.Put(t, "/etc/firebreak/policy.yaml", 0o644, []byte(policy))
 }
 
-// waitForAgent waits until the agent has looked once.
-func (h *Host) waitForAgent(t testing.TB) {
+// WaitForAgent waits until the agent has looked once.
+func (h *Host) WaitForAgent(t testing.TB) {
 	t.Helper()
 	Eventually(t, 20*time.Second, func() error {
 		out, errs, code := h.Try(agentPath, "status", "--json")

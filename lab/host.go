@@ -28,6 +28,7 @@ type Host struct {
 	IPv6 netip.Addr
 
 	lower   string // the file systems below its own changes
+	disk    *Disk  // nil: all is in memory
 	number  int
 	network *Network
 	boots   int
@@ -108,6 +109,15 @@ func (h *Host) boot() (err error) {
 		return fmt.Errorf("%w; its console: %s", err, lastLines(string(said), 15))
 	}
 	return nil
+}
+
+// plug makes the network namespace of the next boot.
+func (h *Host) plug() (err error) {
+	h.boots++
+	if h.ns, err = h.network.site.Namespace(fmt.Sprintf("%s-%d", h.Name, h.boots)); err != nil {
+		return err
+	}
+	return h.ns.Plug(h.network.hub, "host0", h.port(), prefixes(h.number)...)
 }
 
 // port is the far end of the host's cable, at the switch.
@@ -226,7 +236,12 @@ func (h *Host) Run(t testing.TB, args ...string) string {
 // Put writes a file on the host, and the folders it is in.
 func (h *Host) Put(t testing.TB, name string, mode os.FileMode, content []byte) {
 	t.Helper()
-	path := h.path(name)
+	h.put(t, h.path("/"), name, mode, content)
+}
+
+func (h *Host) put(t testing.TB, root, name string, mode os.FileMode, content []byte) {
+	t.Helper()
+	path := filepath.Join(root, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatalf("%s: make folder: %v", h.Name, err)
 	}

@@ -13,8 +13,8 @@ import (
 
 // programs are what the lab runs on this machine.
 var programs = []string{
-	"apt-get", "chroot", "debootstrap", "go", "ip", "mount", "nmap", "nsenter",
-	"ssh", "ssh-keygen", "systemd-nspawn", "umount",
+	"apt-get", "chroot", "debootstrap", "go", "ip", "losetup", "mke2fs", "mount", "nmap",
+	"nsenter", "ssh", "ssh-keygen", "systemd-nspawn", "umount", "unshare",
 }
 
 // Need skips the test where hosts cannot be booted, and says why.

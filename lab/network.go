@@ -98,13 +98,20 @@ func (n *Network) BootWith(t testing.TB, name string, packages ...string) *Host 
 	return n.boot(t, lower, []string{name})[0]
 }
 
+// host is a host that is not there yet. Each has its own place, from 0 on.
+func (n *Network) host(name string, place int) *Host {
+	number := 11 + place
+	return &Host{Name: name, IPv4: ipv4(number), IPv6: ipv6(number), number: number, network: n, lower: n.base.root}
+}
+
 func (n *Network) boot(t testing.TB, lower string, names []string) []*Host {
 	t.Helper()
 	hosts := make([]*Host, len(names))
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, name := range names {
-		hosts[i] = &Host{Name: name, IPv4: ipv4(11 + i), IPv6: ipv6(11 + i), number: 11 + i, network: n, lower: lower}
+		hosts[i] = n.host(name, i)
+		hosts[i].lower = lower
 		wg.Go(func() {
 			if errs[i] = hosts[i].create(); errs[i] == nil {
 				errs[i] = hosts[i].boot()

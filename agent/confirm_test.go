@@ -16,6 +16,9 @@ func TestAnIsolationThatCutsOffTheHubIsTakenBack(t *testing.T) {
 	answer := make(chan result, 1)
 	b.a.order(t.Context(), request{Order: Order{Verb: Isolate, Reason: "x", By: "jd"}, reply: answer})
 	b.settle()
+	if wait := b.a.untilNext(); wait > confirmGap {
+		t.Errorf("it is tried again after %v", wait)
+	}
 	b.tick(18*time.Second, 3*time.Second)
 	if !b.isolated() || len(answer) != 0 {
 		t.Fatalf("isolated %v after 18 s, answers %d", b.isolated(), len(answer))
@@ -78,13 +81,14 @@ func TestAPeerThatIsLostLaterReleasesNothing(t *testing.T) {
 func TestAComputerThatSleptReleasesNothing(t *testing.T) {
 	b := newBench(t, enforcing+keeping)
 	b.m.SetPeer(hub, platform.Answered, platform.Silent)
-	b.a.order(t.Context(), request{Order: Order{Verb: Isolate, Reason: "x", By: "jd"}, reply: make(chan result, 1)})
+	answer := make(chan result, 1)
+	b.a.order(t.Context(), request{Order: Order{Verb: Isolate, Reason: "x", By: "jd"}, reply: answer})
 	b.settle()
 	b.pass(3 * time.Second)
 	b.pass(10 * time.Minute)
 	b.tick(time.Minute, 3*time.Second)
-	if !b.isolated() {
-		t.Errorf("released\n%s", b.story())
+	if !b.isolated() || len(answer) != 1 {
+		t.Errorf("isolated %v, %d answers\n%s", b.isolated(), len(answer), b.story())
 	}
 }
 

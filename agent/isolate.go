@@ -352,7 +352,11 @@ func (a *Agent) tend() {
 
 // chores are the ones that tend and repair start.
 func (a *Agent) chores() []*chore {
-	return []*chore{&a.checking, &a.reapplying, &a.cutting, &a.proving, &a.judging, &a.naming, &a.banner}
+	all := []*chore{&a.checking, &a.reapplying, &a.cutting, &a.proving, &a.judging, &a.naming, &a.banner}
+	if a.confirming != nil {
+		all = append(all, &a.confirming.chore)
+	}
+	return all
 }
 
 // endConnections ends what the rules only pause.

@@ -176,6 +176,10 @@ func TestAPlanThatWouldStrandWaitsUntilTheNetworkChanges(t *testing.T) {
 	if x := b.only(6000); !b.isolated() || x.Stage != threat.Mitigated {
 		t.Errorf("isolated %v, %s\n%s", b.isolated(), x.Stage, b.story())
 	}
+	b.order(Order{Verb: Release})
+	b.m.SetNetwork(homeOnNFS)
+	b.pass(4*time.Hour + time.Minute)
+	b.want(6000, threat.Waiting, threat.ForPerson)
 }
 
 func TestADryRunSaysWhatWouldBeCutAndWhy(t *testing.T) {

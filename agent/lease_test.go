@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -79,6 +80,18 @@ func TestTheLeaseIsNeverLongerThanTheIsolation(t *testing.T) {
 	}
 }
 
+func TestALongerLeaseCountsAtOnce(t *testing.T) {
+	b := newBench(t, enforcing)
+	b.order(Order{Verb: Isolate, Reason: "x"})
+	b.pass(2 * time.Second)
+	b.policy(enforcing + "isolation: {lease: 30m}\n")
+	b.a.loadPolicy()
+	b.settle()
+	if left := b.m.LeaseLeft(); left != 30*time.Minute {
+		t.Errorf("left %v", left)
+	}
+}
+
 func TestAClosedLeaseLastsUntilTheEnd(t *testing.T) {
 	b := newBench(t, enforcing+"isolation: {lease: 15m, max: 4h, onLeaseEnd: closed}\n")
 	b.order(Order{Verb: Isolate, Reason: "x", For: time.Hour})
@@ -107,8 +120,12 @@ func TestAPlanRenewsForTheLongestTimeOnly(t *testing.T) {
 func TestARenewalThatIsRefused(t *testing.T) {
 	b := newBench(t, enforcing)
 	b.order(Order{Verb: Isolate, Reason: "x"})
+	before := len(b.m.Calls())
 	b.m.Fail("Firewall.Renew", errors.New("no such set"))
 	b.pass(renewEvery)
+	if !slices.Contains(b.m.Calls()[before:], "Firewall.Apply isolated") {
+		t.Error("it was not put in force anew")
+	}
 	if s := b.a.Status(); len(s.Troubles) == 0 || !strings.Contains(s.Troubles[0], "lease") {
 		t.Errorf("troubles %q", s.Troubles)
 	}
@@ -129,6 +146,19 @@ func TestWhatCannotBeReleasedIsNotRenewed(t *testing.T) {
 	b.tick(14*time.Minute, 10*time.Second)
 	if left := b.m.LeaseLeft(); left > time.Minute {
 		t.Errorf("the lease was renewed: %v", left)
+	}
+}
+
+func TestWhatPolicyWantsNoMoreIsNotRenewed(t *testing.T) {
+	b := newBench(t, enforcing)
+	pid := b.m.AddProcess("/usr/bin/X", tcp("0.0.0.0:6000"))
+	b.look()
+	b.m.Fail("Firewall.Apply", platform.ErrUnsupported)
+	b.m.Kill(pid)
+	b.look()
+	b.tick(14*time.Minute, 10*time.Second)
+	if left := b.m.LeaseLeft(); left > 2*time.Minute || !b.isolated() {
+		t.Errorf("isolated %v for %v", b.isolated(), left)
 	}
 }
 

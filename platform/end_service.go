@@ -16,8 +16,8 @@ type Service struct {
 func FindService(ctx context.Context, name string) (Service, error) { return findService(ctx, name) }
 
 // EndService stops a service, whatever state it is in: hung, restarting, failed.
-// After grace its main process is killed, which killed tells. What the service
-// manager kept for the service (StoreSocket) is let go.
+// After grace its main process is killed, which killed tells. The service
+// manager then lets go of what it kept for it (StoreSocket).
 func EndService(ctx context.Context, name string, grace time.Duration) (killed bool, err error) {
 	return endService(ctx, name, grace)
 }

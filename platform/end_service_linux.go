@@ -3,8 +3,6 @@ package platform
 import (
 	"context"
 	"fmt"
-	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
@@ -41,27 +39,7 @@ func endService(ctx context.Context, name string, grace time.Duration) (killed b
 			return killed, fmt.Errorf("stop %s: systemd was not done in time: %w", name, ctx.Err())
 		}
 	}
-	return killed, emptyStore(ctx, conn, name)
-}
-
-// emptyStore lets go of what systemd keeps for a stopped service: since 254 that
-// may outlive the stop. A service that failed must be forgiven first.
-func emptyStore(ctx context.Context, conn *dbus.Conn, name string) error {
-	kept, err := conn.GetServicePropertyContext(ctx, name, "NFileDescriptorStore")
-	if err != nil {
-		return fmt.Errorf("ask systemd what it keeps for %s: %w", name, err)
-	}
-	if n, _ := kept.Value.Value().(uint32); n == 0 {
-		return nil
-	}
-	if err := conn.ResetFailedUnitContext(ctx, name); err != nil {
-		return fmt.Errorf("forgive failure of %s: %w", name, err)
-	}
-	// go-systemd has no call for it.
-	if out, err := exec.CommandContext(ctx, "systemctl", "clean", "--what=fdstore", name).CombinedOutput(); err != nil {
-		return fmt.Errorf("let go of what systemd keeps for %s: %w: %s", name, err, strings.TrimSpace(string(out)))
-	}
-	return nil
+	return killed, nil
 }
 
 func findService(ctx context.Context, name string) (Service, error) {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -230,6 +231,35 @@ func TestFirewallRefusesDenied(t *testing.T) {
 	err := newFirewall().Apply(context.Background(), Restrictions{Denied: []PortRule{{TCP, 445, 445}}})
 	if !errors.Is(err, ErrUnsupported) {
 		t.Errorf("got %v; want ErrUnsupported", err)
+	}
+}
+
+// A chain that is filled anew counts from zero, and the tally goes on.
+func TestTallyNeverGoesBack(t *testing.T) {
+	tables := func(iso Isolation, dropped uint64) []*nft.Table {
+		out, err := rulesets(isolated(iso), ground{can: abilities{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range out[0].Chains {
+			last := c.Rules[len(c.Rules)-1].Exprs
+			last[len(last)-2] = nft.Counter{Packets: dropped}
+		}
+		return out
+	}
+	var got tally
+	var sums []uint64
+	look := func(have []*nft.Table) {
+		got.see(have)
+		sums = append(sums, got.sum())
+	}
+	look(tables(Isolation{}, 5))
+	got.replaced(tables(Isolation{}, 5), tables(Isolation{DHCP: true}, 0)) // forward stays as it is
+	look(tables(Isolation{DHCP: true}, 5))
+	look(nil)                              // somebody took it all away
+	look(tables(Isolation{DHCP: true}, 1)) // and it was put back
+	if want := []uint64{15, 25, 25, 28}; !slices.Equal(sums, want) {
+		t.Errorf("got %v; want %v", sums, want)
 	}
 }
 

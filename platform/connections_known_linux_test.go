@@ -75,6 +75,32 @@ func TestKeptGoesOn(t *testing.T) {
 	}
 }
 
+// TestKeptSpeaksBeforeItIsKnown lets this host speak on a kept connection after
+// the rules are in force and before connection tracking is told of it.
+func TestKeptSpeaksBeforeItIsKnown(t *testing.T) {
+	inWorld(t, func(t *testing.T, w world) {
+		k := w.connectFromOutside(t, listen(t, "tcp4", ":22"), "tcp4", host4+":22")
+		k.near, k.far = k.far, k.near
+		iso := Isolation{Keep: []Peer{keep(far4+"/32", TCP, 22, true)}}
+		apply(t, newFirewall(), Restrictions{Isolation: &iso})
+		if _, ok := reaches(k.near, k.far, 50*time.Millisecond); ok {
+			t.Fatal("connection tracking knows already: this test shows nothing")
+		}
+		if done := cut(t, cutting(t), iso); done.Ended != 0 {
+			t.Errorf("got %d ended; want 0", done.Ended)
+		}
+		if err := k.far.SetReadDeadline(time.Now().Add(2 * time.Second)); err != nil {
+			t.Error(err)
+		}
+		if _, err := k.far.Read(make([]byte, 64)); err != nil {
+			t.Errorf("what was said in between did not arrive: %v", err)
+		}
+		if err := errorOf(k.near); err != nil {
+			t.Errorf("it did not outlive the moment in between: %v", err)
+		}
+	})
+}
+
 // TestKnownTheWrongWay has connection tracking begin in the middle of a kept
 // connection, with a packet of the side that did not make it.
 func TestKnownTheWrongWay(t *testing.T) {

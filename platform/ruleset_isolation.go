@@ -72,6 +72,11 @@ func packetChains(iso Isolation, g ground) []nft.Chain {
 		// A local program learns at once that it cannot connect. A packet that
 		// connection tracking cannot place, such as one sent again too late, may
 		// be of a connection that is kept: that is no reason to end it.
+		for _, f := range flows(iso) {
+			if f.protocol == TCP && f.inbound {
+				out = append(out, f.unplaced())
+			}
+		}
 		tracked := nft.State.Any(nft.Word(nft.New | nft.Related | established))
 		out = append(out, nft.NewRule("", nft.TransportProtocol.Is([]byte{nft.TCP}), tracked, nft.Then(nft.Counter{}), nft.Then(nft.ResetTCP)))
 	}
@@ -179,6 +184,14 @@ func (f flow) ports(entering bool) []nft.Expr {
 		return dest.Is(nft.Port(f.port))
 	}
 	return source.Is(nft.Port(f.port))
+}
+
+// unplaced drops what this host sends to a kept peer that connected to it, in a
+// direction that connection tracking has wrong: where it was not active before, it
+// takes the first packet that it sees for the beginning. The packet is sent again
+// by itself, after the connection was made known; a reset would end it.
+func (f flow) unplaced() nft.Rule {
+	return nft.NewRule("", f.peer(false), f.ports(false), nft.Then(nft.Counter{}), nft.Then(nft.Drop))
 }
 
 func keepsPrograms(iso Isolation) bool { return len(iso.Users)+len(iso.Units) > 0 }

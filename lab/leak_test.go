@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,9 +32,12 @@ isolation:
 // leakKeep is the same for the judge.
 var leakKeep = lab.Keep{
 	Peers: []lab.Peer{
-		{Network: management, Port: 22, Inbound: true}, {Network: management6, Port: 22, Inbound: true},
-		{Network: management, Port: 443}, {Network: management, Port: 444, UDP: true},
-		{Network: management, Port: 9000}, {Network: management6, Port: 9000},
+		{Network: management, Port: 22, Inbound: true},
+		{Network: management6, Port: 22, Inbound: true},
+		{Network: management, Port: 443},
+		{Network: management, Port: 444, UDP: true},
+		{Network: management, Port: 9000},
+		{Network: management6, Port: 9000},
 	},
 	Resolvers: []netip.Addr{management.Addr()},
 }
@@ -183,6 +187,9 @@ func TestLeak(t *testing.T) {
 	h.Firebreak(t, "isolate", "--reason", "test")
 	isolated(t, n, h, s, w, "lan2", time.Second)
 	rules := ownRules(t, h)
+	if !strings.Contains(rules, "host0") {
+		t.Errorf("no chain hangs on the host's link: %s", rules)
+	}
 	h.Firebreak(t, "release")
 	if err := n.Attacker.Connect(h.IPv4, 22); err != nil {
 		t.Errorf("released: %v", err)
@@ -200,6 +207,18 @@ func TestLeak(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.Firebreak(t, "isolate", "--reason", "test")
+		// This machine's nft(8) may not be able to list the chain either, but it
+		// would list those of single links.
+		err := h.Do(func() error {
+			listed, _ := exec.Command("timeout", "1", "nft", "list", "table", "netdev", "firebreak").Output()
+			if strings.Contains(string(listed), "host0") {
+				return fmt.Errorf("the rules do not hang on every link: %s", listed)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 		isolated(t, n, h, s, w, "lan3", 0)
 	})
 }

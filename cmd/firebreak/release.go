@@ -171,7 +171,7 @@ func (e *env) releaseAlone(ctx context.Context) (string, error) {
 	// What somebody altered cannot be read back; then nothing of it is kept.
 	want, _ := host.Firewall.InForce(ctx)
 	want.Isolation = nil
-	if err := host.Firewall.Apply(ctx, want); err != nil {
+	if err := applyAlone(ctx, host.Firewall, want); err != nil {
 		return "", fmt.Errorf("release the network: %w", err)
 	}
 	left, err := host.Firewall.InForce(ctx)
@@ -186,6 +186,26 @@ func (e *env) releaseAlone(ctx context.Context) (string, error) {
 		text += " The login banner still says something else: " + err.Error() + "."
 	}
 	return text, nil
+}
+
+// applyAlone changes what is in force after the agent was stopped. The service
+// manager closes what it kept for the agent some time after it has said that the
+// service is stopped: until then the tables are another's.
+func applyAlone(ctx context.Context, firewall platform.Firewall, want platform.Restrictions) error {
+	const pause = 50 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, hangTime)
+	defer cancel()
+	for {
+		err := firewall.Apply(ctx, want)
+		if !errors.Is(err, platform.ErrNotPermitted) || !privileged() {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // takeBannerDown takes away what people are told when they log in to an isolated

@@ -145,7 +145,7 @@ func (e *env) releaseAll(ctx context.Context, say func(string, ...any)) error {
 	host := e.host("")
 	firewall := host.Firewall
 	before, _ := firewall.InForce(ctx) // only to say what was released
-	err := firewall.Apply(ctx, platform.Restrictions{})
+	err := applyAlone(ctx, firewall, platform.Restrictions{})
 	if errors.Is(err, platform.ErrUnsupported) {
 		say("there is no firewall here that the agent could have used")
 		return nil

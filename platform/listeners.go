@@ -50,7 +50,15 @@ type Listener struct {
 	Cookie    uint64 `json:"cookie"` // the kernel's name for the socket, never used twice in one boot
 	UID       uint32 `json:"uid"`
 	Reach     Reach  `json:"reach"`
-	Owner     Owner  `json:"owner"`
+	// Through is the rule of the host's own firewall that decided Reach, or why
+	// that firewall could not be judged; "" if the bind address alone decided. The
+	// agent's own tables never count.
+	Through string `json:"through"`
+	// Forward is where the host passes the port on to, "10.88.0.2:80": a published
+	// port of a container, or a port forward, that needs no socket of the host. ""
+	// is the socket itself.
+	Forward string `json:"forward"`
+	Owner   Owner  `json:"owner"`
 }
 
 // Owner is who holds a listener. The zero Owner is unknown.

@@ -19,7 +19,9 @@ type Host struct {
 	Connections Connections
 	Routes      Routes
 	Services    Services
+	Supervisors Supervisors
 	Processes   Processes
+	Binds       Binds
 	Notifier    Notifier
 	Flags       Flags
 	Prober      Prober

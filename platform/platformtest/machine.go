@@ -80,7 +80,7 @@ func New() *Machine {
 func (m *Machine) Host() *platform.Host {
 	return &platform.Host{
 		Observer: observer{m}, Firewall: firewall{m}, Connections: connections{m}, Routes: routes{m},
-		Services: services{m}, Processes: processes{m},
+		Services: services{m}, Supervisors: supervisors{m}, Processes: processes{m}, Binds: binds{m},
 		Notifier: notifier{m}, Flags: flags{m}, Prober: prober{m}, Files: files{m},
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -16,7 +15,7 @@ import (
 var ClosePort = &Action{
 	Name: "close-port",
 	Doc: "Stops the program that holds a port, where it is started from: a service is stopped, disabled and masked together " +
-		"with what can start it again; a program without a service is ended.",
+		"with what can start it again; a program that another supervisor runs is stopped there; what nobody starts again is ended.",
 	Kind:       Remediation,
 	Disruptive: true,
 	Preview:    previewClosePort,
@@ -30,6 +29,8 @@ type closed struct {
 	Units []platform.Unit `json:"units"` // triggers before what they start
 	// Dependents are units that stop because they need one of Units.
 	Dependents []platform.Unit `json:"dependents"`
+	// Programs are what other supervisors keep running.
+	Programs []platform.Program `json:"programs"`
 	// Processes that are ended, and cannot be started again.
 	Processes []platform.Process `json:"processes"`
 }
@@ -47,12 +48,15 @@ func previewClosePort(ctx context.Context, h *platform.Host, o Order) (Preview, 
 	if err != nil {
 		return Preview{}, fmt.Errorf("close port: %w", err)
 	}
-	others := otherPorts(port, seen.Listeners, c.Units, c.Processes)
+	others := otherPorts(port, seen.Listeners, c)
 	request := ownerQuestion{
 		port: port, agent: seen.Agent, terms: o.Terms, others: others,
 		units: slices.Concat(c.Units, c.Dependents), processes: c.Processes,
 	}
-	return Preview{Steps: c.steps(), Costs: c.costs(others), Inverse: inverse, Final: len(c.Units) == 0, Refused: request.refusal()}, nil
+	return Preview{
+		Steps: c.steps(), Costs: c.costs(others), Inverse: inverse,
+		Final: len(c.Units) == 0 && len(c.Programs) == 0, Refused: request.refusal(),
+	}, nil
 }
 
 // lookAgain returns the port with the sockets it has now: since it was found,
@@ -82,133 +86,6 @@ func sameOwner(o platform.Owner, port platform.PortSubject) bool {
 	return o.Container == port.Container && o.Unit == port.Unit && (o.Unit != "" || o.Exe == port.Exe)
 }
 
-// ownerOf finds who holds the port. It returns ErrCannot if that is nobody who
-// could be stopped.
-func ownerOf(ctx context.Context, h *platform.Host, port platform.PortSubject) (closed, error) {
-	if len(port.Sockets) == 0 {
-		return closed{}, fmt.Errorf("it is not open any more: %w", platform.ErrGone)
-	}
-	if why := unclosable(port); why != "" {
-		return closed{}, fmt.Errorf("%s: %w", why, ErrCannot)
-	}
-	var c closed
-	var err error
-	names := owningUnits(port)
-	if len(names) > 0 {
-		if c.Units, c.Dependents, err = inspectUnits(ctx, h, names); err != nil {
-			return closed{}, err
-		}
-	}
-	if len(names) > 0 && len(c.Units) == 0 {
-		return closed{}, fmt.Errorf("the service manager does not know %s any more: %w", strings.Join(names, ", "), ErrCannot)
-	}
-	for _, pid := range holders(port, names) {
-		p, err := h.Processes.Inspect(ctx, pid)
-		if errors.Is(err, platform.ErrGone) {
-			continue
-		}
-		if err != nil {
-			return closed{}, err
-		}
-		c.Processes = append(c.Processes, p)
-	}
-	c.Processes = parentsFirst(c.Processes)
-	return c, nil
-}
-
-// inspectUnits returns the named units with all that can start them and all
-// that they start, and the active units that stop along with them.
-func inspectUnits(ctx context.Context, h *platform.Host, names []string) (units, dependents []platform.Unit, err error) {
-	units, err = h.Services.Inspect(ctx, names...)
-	if err != nil {
-		return nil, nil, err
-	}
-	var more []string
-	for _, u := range units {
-		if path.Ext(u.Name) == ".socket" {
-			more = append(more, u.Triggers...)
-		}
-	}
-	if len(more) > 0 {
-		if units, err = h.Services.Inspect(ctx, append(slices.Clone(names), more...)...); err != nil {
-			return nil, nil, err
-		}
-	}
-	dependents, err = dependentsOf(ctx, h, units)
-	return units, dependents, err
-}
-
-// dependentsOf returns the active units that stop along with units, and those
-// that stop along with them in turn, in the order in which they can start again.
-func dependentsOf(ctx context.Context, h *platform.Host, units []platform.Unit) ([]platform.Unit, error) {
-	var dependents []platform.Unit
-	known := unitNames(units)
-	for next := units; len(next) > 0; {
-		var needed []string
-		for _, u := range next {
-			for _, name := range u.RequiredBy {
-				if !slices.Contains(known, name) {
-					needed, known = append(needed, name), append(known, name)
-				}
-			}
-		}
-		if len(needed) == 0 {
-			break
-		}
-		found, err := h.Services.Inspect(ctx, needed...)
-		if err != nil {
-			return nil, err
-		}
-		next = slices.DeleteFunc(found, func(u platform.Unit) bool { return !slices.Contains(needed, u.Name) })
-		dependents = append(dependents, next...)
-	}
-	return dependents, nil
-}
-
-func (c closed) steps() []string {
-	var steps []string
-	for _, u := range c.Units {
-		steps = append(steps, fmt.Sprintf("stop, disable and mask %s", u.Name))
-	}
-	for _, p := range c.Processes {
-		steps = append(steps, fmt.Sprintf("end %s (process %d)", p.Name, p.PID))
-	}
-	return steps
-}
-
-func (c closed) costs(others []platform.Listener) []string {
-	var costs []string
-	for _, u := range c.Units {
-		switch {
-		case path.Ext(u.Name) == ".service":
-			costs = append(costs, fmt.Sprintf("%s does not run any more, until it is undone", described(u)))
-		case path.Ext(u.Name) == ".socket" && len(c.Units) == 1:
-			costs = append(costs, fmt.Sprintf("nobody can connect to %s any more, until it is undone; connections that are open end", described(u)))
-		}
-	}
-	for _, u := range c.Dependents {
-		costs = append(costs, fmt.Sprintf("%s stops as well: it needs the other", described(u)))
-	}
-	for _, p := range c.Processes {
-		costs = append(costs, fmt.Sprintf("%s of user %s ends, with what was not saved in it; undo cannot start it again", p.Name, p.User))
-	}
-	var ports []platform.PortRule
-	for _, l := range others {
-		ports = append(ports, platform.PortRule{Protocol: l.Protocol, First: l.Port, Last: l.Port})
-	}
-	if len(ports) > 0 {
-		costs = append(costs, "closes along with it: "+platform.PortList(platform.Restrictions{Blocked: ports}.Normal().Blocked))
-	}
-	return costs
-}
-
-func described(u platform.Unit) string {
-	if u.Description == "" || u.Description == u.Name {
-		return u.Name
-	}
-	return fmt.Sprintf("%s (%s)", u.Description, u.Name)
-}
-
 func closePort(ctx context.Context, h *platform.Host, o Order) (Result, error) {
 	c, err := recorded(o)
 	if err != nil {
@@ -223,60 +100,17 @@ func closePort(ctx context.Context, h *platform.Host, o Order) (Result, error) {
 			r.Done = append(r.Done, fmt.Sprintf("stopped, disabled and masked %s", u.Name))
 		}
 	}
+	if len(c.Programs) > 0 {
+		if err := h.Supervisors.Close(ctx, c.Programs); err != nil {
+			return r, fmt.Errorf("close port: %w", err)
+		}
+		for _, p := range c.Programs {
+			r.Done = append(r.Done, fmt.Sprintf("stopped %s, and kept %s from starting it again", p.Title, supervisorName(p.Kind)))
+		}
+	}
 	done, err := endProcesses(ctx, h, o, c.Processes)
 	r.Done = append(r.Done, done...)
 	return r, err
-}
-
-func verifyClosed(ctx context.Context, h *platform.Host, o Order) (Effect, error) {
-	c, err := recorded(o)
-	if err != nil {
-		return Effect{}, err
-	}
-	if len(c.Units) > 0 {
-		now, err := h.Services.Inspect(ctx, unitNames(c.Units)...)
-		if err != nil {
-			return Effect{}, fmt.Errorf("look at services: %w", err)
-		}
-		for _, u := range now {
-			if why := notClosed(u); why != "" {
-				return Effect{Detail: why}, nil
-			}
-		}
-	}
-	for _, p := range c.Processes {
-		there, err := stillRuns(ctx, h, p)
-		if err != nil {
-			return Effect{}, err
-		}
-		if there {
-			return Effect{Detail: fmt.Sprintf("%s (process %d) still runs", p.Name, p.PID)}, nil
-		}
-	}
-	return Effect{InForce: true, Detail: c.gone()}, nil
-}
-
-// notClosed says in what a unit is not closed; "" if it is. A transient unit
-// cannot be masked, and need not be: nothing starts it again.
-func notClosed(u platform.Unit) string {
-	switch {
-	case u.Active != "inactive" && u.Active != "failed":
-		return fmt.Sprintf("%s is %s", u.Name, u.Active)
-	case u.Text == "" && u.File != "masked":
-		return fmt.Sprintf("%s is stopped, but not masked: it may start again", u.Name)
-	}
-	return ""
-}
-
-func (c closed) gone() string {
-	var what []string
-	if len(c.Units) > 0 {
-		what = append(what, strings.Join(unitNames(c.Units), ", ")+" stopped, disabled and masked")
-	}
-	for _, p := range c.Processes {
-		what = append(what, fmt.Sprintf("%s (process %d) ended", p.Name, p.PID))
-	}
-	return strings.Join(what, "; ")
 }
 
 func reopenPort(ctx context.Context, h *platform.Host, o Order) error {
@@ -284,15 +118,8 @@ func reopenPort(ctx context.Context, h *platform.Host, o Order) error {
 	if err != nil {
 		return err
 	}
-	if len(c.Units) > 0 {
-		if err := h.Services.Restore(ctx, c.Units); err != nil {
-			return fmt.Errorf("undo: %w", err)
-		}
-	}
-	if len(c.Dependents) > 0 {
-		if err := h.Services.Restore(ctx, c.Dependents); err != nil {
-			return fmt.Errorf("undo: %w", err)
-		}
+	if err := errors.Join(reopenUnits(ctx, h, c), reopenPrograms(ctx, h, c)); err != nil {
+		return fmt.Errorf("undo: %w", err)
 	}
 	var ended []string
 	for _, p := range c.Processes {
@@ -308,6 +135,25 @@ func reopenPort(ctx context.Context, h *platform.Host, o Order) error {
 			strings.Join(ended, "; "), o.Threat, ErrNotUndoable)
 	}
 	return nil
+}
+
+func reopenUnits(ctx context.Context, h *platform.Host, c closed) error {
+	if len(c.Units) > 0 {
+		if err := h.Services.Restore(ctx, c.Units); err != nil {
+			return err
+		}
+	}
+	if len(c.Dependents) == 0 {
+		return nil
+	}
+	return h.Services.Restore(ctx, c.Dependents)
+}
+
+func reopenPrograms(ctx context.Context, h *platform.Host, c closed) error {
+	if len(c.Programs) == 0 {
+		return nil
+	}
+	return h.Supervisors.Restore(ctx, c.Programs)
 }
 
 // recorded reads what Preview found before the act.

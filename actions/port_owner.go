@@ -29,73 +29,74 @@ var guardedUnits = []struct{ pattern, why string }{
 }
 
 // launchers are units that start other programs on somebody's behalf. What
-// listens in one of them is not the unit's own business: the process is ended,
-// and the unit left alone.
-var launchers = []string{"cron.service", "crond.service", "anacron.service", "atd.service", "supervisor.service", "supervisord.service"}
+// listens in one of them is not the unit's own business: it is closed at the
+// supervisor that the unit runs, or else the process is ended.
+var launchers = []string{
+	"cron.service", "crond.service", "anacron.service", "atd.service",
+	"supervisor.service", "supervisord.service", "runit.service", "xinetd.service", "inetd.service",
+}
 
 // publishers are programs that open a port for a container.
 var publishers = []string{"docker-proxy", "rootlessport", "slirp4netns", "pasta", "conmon"}
 
-// unclosable says why a port cannot be closed by its owner at all; "" if it can.
-func unclosable(p platform.PortSubject) string {
-	for _, l := range p.Sockets {
-		o := l.Owner
-		switch {
-		case o.Container != "" || l.NetNS != "":
-			return fmt.Sprintf("it is open inside the container %s, which has to be stopped or changed itself", cmp.Or(o.Container, l.NetNS))
-		case slices.Contains(publishers, path.Base(o.Exe)):
-			return fmt.Sprintf("%s opens it for a container, which has to be stopped or changed itself", path.Base(o.Exe))
-		case o.Kernel:
-			return "no program holds it: the kernel itself serves it"
-		case o.PID == 0:
-			return "nobody can see which program holds it"
-		case o.PID == 1 && o.Unit == "":
-			return "the service manager holds it, for a unit that could not be found"
-		}
+// unclosable says why a socket that no unit and no supervisor answers for cannot
+// be closed by its owner; "" if it can.
+func unclosable(l platform.Listener) string {
+	o := l.Owner
+	switch {
+	case l.Forward != "":
+		return fmt.Sprintf("this computer passes it on to %s by a rule of its firewall, and no container that is known asks for that; whoever made the rule has to take it out", l.Forward)
+	case o.Container != "" || l.NetNS != "":
+		return fmt.Sprintf("it is open inside the container %s, which has to be stopped or changed itself", cmp.Or(o.Container, l.NetNS))
+	case slices.Contains(publishers, path.Base(o.Exe)):
+		return fmt.Sprintf("%s opens it for a container, which has to be stopped or changed itself", path.Base(o.Exe))
+	case o.Kernel:
+		return "no program holds it: the kernel itself serves it"
+	case o.PID == 0:
+		return "nobody can see which program holds it"
+	case o.PID == 1:
+		return "the service manager holds it, for a unit that could not be found"
 	}
 	return ""
 }
 
 // owningUnits returns the units that must be closed for a port to close, as the
-// sockets name them. What runs in a session, in a scope, or in the service
-// manager of a user is a plain process.
-func owningUnits(p platform.PortSubject) []string {
-	var names []string
+// sockets name them, and the sockets that no unit answers for.
+func owningUnits(p platform.PortSubject) (units []string, rest []platform.Listener) {
 	for _, l := range p.Sockets {
-		unit := l.Owner.Unit
-		if unit == "" || path.Ext(unit) == ".scope" || slices.Contains(launchers, unit) || slices.Contains(names, unit) {
-			continue
+		if !ofUnit(l) {
+			rest = append(rest, l)
+		} else if !slices.Contains(units, l.Owner.Unit) {
+			units = append(units, l.Owner.Unit)
 		}
-		names = append(names, unit)
 	}
-	slices.Sort(names)
-	return names
+	slices.Sort(units)
+	return units, rest
 }
 
-// holders returns the processes that hold the sockets no unit answers for, each
-// once, lowest first.
-func holders(p platform.PortSubject, units []string) []int {
-	var pids []int
-	for _, l := range p.Sockets {
-		if !slices.Contains(units, l.Owner.Unit) {
-			pids = append(pids, l.Owner.PIDs...)
-		}
-	}
-	slices.Sort(pids)
-	return slices.DeleteFunc(slices.Compact(pids), func(pid int) bool { return pid == 1 })
+// ofUnit tells whether stopping its unit closes a socket for good. What runs in a
+// session, in a scope, or in the service manager of a user is none of a unit's;
+// nor is what a container engine opens.
+func ofUnit(l platform.Listener) bool {
+	o := l.Owner
+	return o.Unit != "" && path.Ext(o.Unit) != ".scope" && o.Container == "" && l.Forward == "" &&
+		!slices.Contains(launchers, o.Unit) && !slices.Contains(publishers, path.Base(o.Exe))
 }
 
 // otherPorts returns the listeners of the owners of a port on other ports, which
 // close along with it. Loopback ones are among them.
-func otherPorts(p platform.PortSubject, all []platform.Listener, units []platform.Unit, processes []platform.Process) []platform.Listener {
+func otherPorts(p platform.PortSubject, all []platform.Listener, c closed) []platform.Listener {
 	var others []platform.Listener
 	for _, l := range all {
 		if l.Port == p.Port && l.Protocol == p.Protocol {
 			continue
 		}
-		ofUnit := slices.ContainsFunc(units, func(u platform.Unit) bool { return u.Name == l.Owner.Unit })
-		ofProcess := slices.ContainsFunc(processes, func(q platform.Process) bool { return slices.Contains(l.Owner.PIDs, q.PID) })
-		if ofUnit || ofProcess {
+		ofUnit := slices.ContainsFunc(c.Units, func(u platform.Unit) bool { return u.Name == l.Owner.Unit })
+		ofProcess := slices.ContainsFunc(c.Processes, func(q platform.Process) bool { return slices.Contains(l.Owner.PIDs, q.PID) })
+		ofProgram := slices.ContainsFunc(c.Programs, func(q platform.Program) bool {
+			return slices.ContainsFunc(q.PIDs, func(pid int) bool { return slices.Contains(l.Owner.PIDs, pid) })
+		})
+		if ofUnit || ofProcess || ofProgram {
 			others = append(others, l)
 		}
 	}

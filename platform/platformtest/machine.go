@@ -30,6 +30,7 @@ type Machine struct {
 	inForce   platform.Restrictions
 	units     []*unit
 	procs     []*process
+	programs  []*program
 	kernel    []platform.Listener // held by no process
 	flags     map[string]platform.Flag
 	files     map[string][]byte

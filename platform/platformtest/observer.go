@@ -107,6 +107,7 @@ func (m *Machine) listeners() []platform.Listener {
 			all = append(all, l)
 		}
 	}
+	all = append(all, m.publishedPorts()...)
 	for _, l := range m.kernel {
 		l.Owner = platform.Owner{Kernel: true}
 		all = append(all, l)

@@ -16,6 +16,7 @@ type process struct {
 	listens    []platform.Listener
 	persistent bool // something that is no unit starts it again, also after a reboot
 	ended      bool
+	keeper     *program // the program of a supervisor that it is, or nil
 }
 
 // AddProcess starts a process by hand, as a child of a login shell, and returns

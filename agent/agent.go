@@ -56,9 +56,10 @@ type Config struct {
 // DefaultConfig returns the configuration but for what has no default: Host,
 // Journal, the folders and the names.
 func DefaultConfig() Config {
+	boot := platform.BootClock()
 	return Config{
 		Log: zap.NewNop(), Now: time.Now,
-		Boot: func() (platform.Boot, error) { return platform.ReadBoot(time.Now()) },
+		Boot: func() (platform.Boot, error) { return boot(time.Now()) },
 		LookUp: func(ctx context.Context, name string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 		},
@@ -75,7 +76,8 @@ func DefaultConfig() Config {
 type Agent struct {
 	cfg      Config
 	orders   chan request
-	looks    chan job // to the worker that looks
+	glances  chan job // to the worker that glances
+	looks    chan job // to the workers that look
 	acts     chan job // to the worker that acts
 	isolates chan job // to the workers that isolation never waits for
 	results  chan func(context.Context)
@@ -84,6 +86,7 @@ type Agent struct {
 	view     atomic.Pointer[view]
 
 	// ---- owned by the loop ----
+	toGlance  []job // glances that wait for their worker
 	toLook    []job // looks, proofs and probes that wait for their worker
 	toAct     []job // changes of the host that wait for theirs
 	toIsolate []job // what isolation needs beside the loop
@@ -112,13 +115,18 @@ type Agent struct {
 	looking    bool                 // a look is queued or under way
 	lookAgain  bool                 // something happened since it was queued
 	lastLook   time.Time
-	leftover   []platform.PortRule // in force when the journal was damaged: kept until the first look
-	applied    bool                // the restrictions in force are known to be the wanted ones
-	applies    int                 // how often they were put in force in this run
-	applyAt    time.Duration       // since boot: when applying them is tried again
-	applyWait  time.Duration       // how long was waited for it last
-	changedBy  string              // who changed them, by the last event
-	tampering  damped
+	lookNumber uint64 // of the look or glance that began last
+	// newestListeners is the number of the look or glance that read the listeners
+	// as they are known now.
+	newestListeners uint64
+	glancing        pace
+	leftover        []platform.PortRule // in force when the journal was damaged: kept until the first look
+	applied         bool                // the restrictions in force are known to be the wanted ones
+	applies         int                 // how often they were put in force in this run
+	applyAt         time.Duration       // since boot: when applying them is tried again
+	applyWait       time.Duration       // how long was waited for it last
+	changedBy       string              // who changed them, by the last event
+	tampering       damped
 	isolating
 	waiters  []waiter
 	recorded map[string][32]byte // digests of the threats as the journal has them
@@ -151,6 +159,7 @@ func New(c Config) (*Agent, error) {
 	a := &Agent{
 		cfg:      c,
 		orders:   make(chan request),
+		glances:  make(chan job),
 		looks:    make(chan job),
 		acts:     make(chan job),
 		isolates: make(chan job),
@@ -203,6 +212,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.trouble(troublePolicyWatch, fmt.Errorf("the policy folder cannot be watched, so a change counts from the next look on: %w", err))
 	}
 	events := a.cfg.Host.Observer.Events(ctx)
+	go a.work(ctx, a.glances)
 	for range lookers {
 		go a.work(ctx, a.looks)
 	}
@@ -217,6 +227,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		timer.Reset(a.untilNext())
+		glances, glance := offer(a.glances, a.toGlance)
 		looks, look := offer(a.looks, a.toLook)
 		acts, act := offer(a.acts, a.toAct)
 		isolates, isolate := offer(a.isolates, a.toIsolate)
@@ -225,6 +236,9 @@ func (a *Agent) Run(ctx context.Context) error {
 			return a.stop()
 		case r := <-a.orders:
 			a.order(ctx, r)
+		case glances <- glance:
+			a.toGlance = a.toGlance[1:]
+			continue
 		case looks <- look:
 			a.toLook = a.toLook[1:]
 			continue
@@ -241,7 +255,9 @@ func (a *Agent) Run(ctx context.Context) error {
 				events = nil
 				break
 			}
-			a.event(e)
+			if a.event(e); e.Part == platform.PartListeners {
+				continue // a glance was asked for, and nothing else is known yet
+			}
 		case _, ok := <-policyChanged:
 			if !ok {
 				policyChanged = nil
@@ -266,6 +282,7 @@ func (a *Agent) turn(ctx context.Context) {
 	a.expire(now)
 	// Look, or look again.
 	a.lookIfDue(now)
+	a.glanceIfDue()
 	a.proveIfDue(now)
 	// Decide.
 	a.plan = policy.Decide(a.policy, a.present(), a.facts(now))
@@ -279,6 +296,7 @@ func (a *Agent) turn(ctx context.Context) {
 	a.record(now)
 	a.publish()
 	a.answerWaiters()
+	a.glancing.settle(a.boot().Uptime)
 }
 
 // lookers is how many proofs are taken at the same time: most of one is waiting

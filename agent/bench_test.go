@@ -127,7 +127,7 @@ func (b *bench) lookUp(_ context.Context, name string) ([]netip.Addr, error) {
 // there was one.
 func (b *bench) job() bool {
 	ctx := b.Context()
-	for _, queue := range []*[]job{&b.a.toIsolate, &b.a.toLook, &b.a.toAct} {
+	for _, queue := range []*[]job{&b.a.toGlance, &b.a.toIsolate, &b.a.toLook, &b.a.toAct} {
 		if len(*queue) > 0 {
 			j := (*queue)[0]
 			*queue = (*queue)[1:]

@@ -123,7 +123,7 @@ func (a *Agent) tend() {
 
 // chores are the ones that tend and repair start.
 func (a *Agent) chores() []*chore {
-	all := []*chore{&a.checking, &a.reapplying, &a.cutting, &a.proving, &a.judging, &a.naming, &a.banner}
+	all := []*chore{&a.glancing.chore, &a.checking, &a.reapplying, &a.cutting, &a.proving, &a.judging, &a.naming, &a.banner}
 	if a.confirming != nil {
 		all = append(all, &a.confirming.chore)
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,7 +17,10 @@ import (
 
 // seen is what one look brought.
 type seen struct {
-	snapshot platform.Snapshot
+	number   uint64 // of the look, by when it began
+	parts    platform.Parts
+	snapshot platform.Snapshot // with the other parts as they were
+	asked    []string          // detectors that were to look
 	findings []detect.Finding
 	looked   []string          // detectors that could look
 	blind    map[string]string // those that could not, and why
@@ -42,17 +46,22 @@ func (a *Agent) look(why string) {
 		return
 	}
 	a.looking = true
-	generation, applies, given := a.generation, a.applies, a.givenPrograms()
-	host, in := a.cfg.Host, detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
+	number, generation, applies, given := a.nextLook(), a.generation, a.applies, a.givenPrograms()
+	host, in := a.cfg.Host, a.input()
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lookDeadline)
 		defer cancel()
 		s := observe(ctx, host, a.detectors(), in, platform.AllParts)
 		s.flags, s.flagsErr = readFlags(ctx, host)
 		s.programs = newPrograms(ctx, host, given, s.findings)
-		s.generation, s.applies = generation, applies
+		s.number, s.generation, s.applies = number, generation, applies
 		return func(context.Context) { a.looked(s) }
 	})
+}
+
+// input is what detectors are given beside the snapshot.
+func (a *Agent) input() detect.Input {
+	return detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
 }
 
 func (a *Agent) lookIfDue(now time.Time) {
@@ -68,16 +77,19 @@ func (a *Agent) lookIfDue(now time.Time) {
 	}
 }
 
-// observe takes a snapshot and asks every detector about it. It changes
-// nothing, and needs no agent.
+// observe reads some parts of the host, and asks the detectors about it with the
+// other parts as they are in the input. It changes nothing, and needs no agent.
 func observe(ctx context.Context, h *platform.Host, detectors []*detect.Detector, in detect.Input, parts platform.Parts) seen {
-	s := seen{blind: map[string]string{}}
-	s.snapshot, s.err = h.Observer.Snapshot(ctx, parts)
-	if s.err != nil {
+	s := seen{parts: parts, blind: map[string]string{}}
+	read, err := h.Observer.Snapshot(ctx, parts)
+	if err != nil {
+		s.err = err
 		return s
 	}
+	s.snapshot = merged(in.Snapshot, read, parts)
 	in.Snapshot = s.snapshot
 	for _, d := range detectors {
+		s.asked = append(s.asked, d.Name)
 		found, err := d.Find(in)
 		if err != nil {
 			s.blind[d.Name] = err.Error()
@@ -105,25 +117,40 @@ func (a *Agent) looked(s seen) {
 	if s.err != nil {
 		return
 	}
-	a.snapshot, a.blind = s.snapshot, s.blind
-	if s.snapshot.Missing(platform.PartListeners) == nil {
-		a.leftover = nil
-	}
 	if a.trouble("flags", s.flagsErr); s.flagsErr == nil {
 		a.flags = s.flags
 	}
-	a.terms.Protected, a.terms.Logins = policy.Protect(a.policy, s.snapshot), a.logins()
+	a.takeUp(s)
+	a.judgeAgain = a.refused != ""
+	a.rebooted(now)
+	a.noteForeignChange(s)
+}
+
+// takeUp brings the threats in line with what was looked at. What was read
+// before a later look, which came first, is left out.
+func (a *Agent) takeUp(s seen) {
+	if s.number < a.newestListeners {
+		s = s.without(glanceParts)
+	} else {
+		a.newestListeners = s.number
+	}
+	now := a.cfg.Now()
+	a.snapshot = merged(a.snapshot, s.snapshot, s.parts)
+	for _, name := range s.asked {
+		delete(a.blind, name)
+	}
+	maps.Copy(a.blind, s.blind)
+	if s.parts.Has(platform.PartListeners) && s.snapshot.Missing(platform.PartListeners) == nil {
+		a.leftover = nil
+	}
+	a.terms.Protected, a.terms.Logins = policy.Protect(a.policy, a.snapshot), a.logins()
 	f, err := threat.Follow(a.threats, s.findings, s.looked, now)
 	if err != nil {
 		a.trouble("follow", err)
 		return
 	}
 	a.threats = f.Threats
-	for i := range a.threats {
-		if hash, ok := s.programs[a.threats[i].Key]; ok {
-			a.expireOne(&a.threats[i], now, hash)
-		}
-	}
+	a.judgePrograms(s.programs)
 	for _, id := range f.New {
 		t := a.find(id)
 		a.note("found", id, "", t.Summary)
@@ -136,14 +163,15 @@ func (a *Agent) looked(s seen) {
 		a.note("found", id, "", fmt.Sprintf("%s. It had been resolved and came back; that makes %d", t.Summary, t.Recurrences))
 	}
 	a.changedSince(s.findings)
-	clear(a.gone)
+	maps.DeleteFunc(a.gone, func(id string, _ bool) bool {
+		t := a.find(id)
+		return t == nil || slices.Contains(s.asked, t.Detector)
+	})
 	for _, id := range f.Gone {
 		a.gone[id] = true
 	}
-	a.judgeAgain = a.refused != ""
+	a.judgeAgain = a.judgeAgain || a.refused != "" && len(f.New)+len(f.Back) > 0
 	a.except(now)
-	a.rebooted(now)
-	a.noteForeignChange(s)
 }
 
 // changedSince marks every threat that this look saw for the next record, but

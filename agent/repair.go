@@ -31,6 +31,8 @@ func (a *Agent) event(e platform.Event) {
 		// may lead there another way now.
 		a.reapplying.ask()
 		a.judging.ask()
+	case platform.PartListeners:
+		a.glance(e.Why)
 	default:
 		a.look(e.Why)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,20 +16,37 @@ import (
 // now. In a booted container both are the container's own: it has lasted as long as
 // its first process. The time of the boot follows the clock: it moves when the
 // clock is set, as it does in /proc/stat.
-func ReadBoot(now time.Time) (Boot, error) {
+func ReadBoot(now time.Time) (Boot, error) { return BootClock()(now) }
+
+// BootClock returns a ReadBoot that reads no file twice: who asks often keeps it.
+func BootClock() func(now time.Time) (Boot, error) {
+	fixed := sync.OnceValues(readFixedBoot)
+	return func(now time.Time) (Boot, error) {
+		boot, err := fixed()
+		if err != nil {
+			return Boot{}, err
+		}
+		var since unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err != nil {
+			return Boot{}, fmt.Errorf("read time since boot: %w", err)
+		}
+		uptime := max(0, time.Duration(since.Nano())-boot.first)
+		return Boot{ID: boot.id, Uptime: uptime, Time: now.Add(-uptime).UTC().Truncate(time.Second)}, nil
+	}
+}
+
+// fixedBoot is what stays the same for as long as this process lives.
+type fixedBoot struct {
+	id    string
+	first time.Duration // see firstStarted
+}
+
+func readFixedBoot() (fixedBoot, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return Boot{}, fmt.Errorf("read boot ID: %w", err)
+		return fixedBoot{}, fmt.Errorf("read boot ID: %w", err)
 	}
-	var since unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &since); err != nil {
-		return Boot{}, fmt.Errorf("read time since boot: %w", err)
-	}
-	uptime := max(0, time.Duration(since.Nano())-firstStarted())
-	return Boot{
-		ID: strings.TrimSpace(string(id)), Uptime: uptime,
-		Time: now.Add(-uptime).UTC().Truncate(time.Second),
-	}, nil
+	return fixedBoot{id: strings.TrimSpace(string(id)), first: firstStarted()}, nil
 }
 
 // firstStarted is when the first process was started, as time since the kernel

@@ -17,7 +17,7 @@ type observer struct {
 	firewall Firewall // nil: restrictions cannot be read
 	self     ProcessID
 
-	mu        sync.Mutex      // one look at a time
+	mu        sync.Mutex      // one look at the listeners at a time: they never wait for what is slow
 	listeners *listenerReader // nil until the first look at listeners
 }
 
@@ -30,8 +30,6 @@ func (o *observer) Snapshot(ctx context.Context, parts Parts) (Snapshot, error) 
 	if err := ctx.Err(); err != nil {
 		return Snapshot{}, fmt.Errorf("look at host: %w", err)
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	s := Snapshot{Taken: time.Now().UTC(), Agent: o.self}
 	if parts.Has(PartOS) {
 		o.lookAtOS(&s)
@@ -76,6 +74,8 @@ func (o *observer) lookAtOS(s *Snapshot) {
 }
 
 func (o *observer) lookAtListeners(ctx context.Context, s *Snapshot, parts Parts) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	if o.listeners == nil {
 		r, err := newListenerReader()
 		if err != nil {

@@ -16,6 +16,9 @@ import (
 type Detector struct {
 	Name string // "open-port"
 	Doc  string // first sentence is shown to the helpdesk
+	// Parts are the parts of a snapshot whose change may change its findings. Where
+	// it needs another as well, that part as it was the last time is good enough.
+	Parts platform.Parts
 	// Find returns the findings in a snapshot. An error means that it could not
 	// look: what it would have found is unknown, not absent.
 	Find func(Input) ([]Finding, error)

@@ -12,9 +12,10 @@ import (
 // OpenPort finds listeners that policy does not allow. Listeners that it looked
 // at and that are no threat are returned as well, with Allowed set.
 var OpenPort = &Detector{
-	Name: "open-port",
-	Doc:  "Finds ports that others can reach and that policy does not allow.",
-	Find: findOpenPorts,
+	Name:  "open-port",
+	Doc:   "Finds ports that others can reach and that policy does not allow.",
+	Parts: platform.Parts{platform.PartListeners, platform.PartOwners},
+	Find:  findOpenPorts,
 }
 
 // findOpenPorts makes one finding of all sockets of one owner on one port, in

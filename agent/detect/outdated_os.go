@@ -30,7 +30,8 @@ var OutdatedOS = &Detector{
 		"The end of support is what the vendor wrote on the host, or what the host's own distro-info files say if they " +
 		"are newer than this program's table, or what the table says. Extended support counts if it is free, " +
 		"if it is found on the host, or if policy vouches for it.",
-	Find: findOutdatedOS,
+	Parts: platform.Parts{platform.PartOS},
+	Find:  findOutdatedOS,
 }
 
 // What the age of a rolling release and of an end of support may be.

@@ -54,6 +54,8 @@ func unclosable(l platform.Listener) string {
 		return "no program holds it: the kernel itself serves it"
 	case o.PID == 0:
 		return "nobody can see which program holds it"
+	case o.UserUnit == "init.scope" && o.Process == "systemd":
+		return fmt.Sprintf("the service manager of user %s holds it, for a unit that could not be found", o.User)
 	case o.PID == 1:
 		return "the service manager holds it, for a unit that could not be found"
 	}

@@ -201,20 +201,23 @@ func notification(text string) (summary, body string) {
 	return printable(summary), strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(strings.Join(lines, "\n"))
 }
 
-// connect opens the user's bus as that user: the bus takes nobody else, root
+// connect opens the user's bus.
+func (u desktop) connect(ctx context.Context) (net.Conn, error) { return dialAs(ctx, u.uid, u.bus) }
+
+// dialAs opens a socket of a user as that user: the bus takes nobody else, root
 // included, and a link that the user put there leads no further than the user
 // could go. Only the effective user is changed, so that the user may neither
 // signal nor trace the agent.
-func (u desktop) connect(ctx context.Context) (net.Conn, error) {
+func dialAs(ctx context.Context, uid uint32, path string) (net.Conn, error) {
 	var line net.Conn
 	var err error
 	onLostThread(func() {
-		if int(u.uid) != os.Geteuid() {
-			if err = becomeUser(u.uid); err != nil {
+		if int(uid) != os.Geteuid() {
+			if err = becomeUser(uid); err != nil {
 				return
 			}
 		}
-		line, err = dialUnix(u.bus)
+		line, err = dialUnix(path)
 	})
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ func findService(ctx context.Context, name string) (Service, error) {
 		return Service{}, err
 	}
 	defer conn.Close()
-	u, err := readUnit(ctx, conn, unitTree{}, name)
+	u, err := readUnit(ctx, conn, unitTree{}.links, name)
 	if err != nil {
 		return Service{}, err
 	}

@@ -228,7 +228,7 @@ func (s systemd) rewrite(u Unit) error {
 // the service it starts is running, so such a service is stopped first; it is
 // started again in its own turn.
 func (s systemd) reactivate(ctx context.Context, conn *dbus.Conn, u Unit) error {
-	now, err := readUnit(ctx, conn, s.tree, u.Name)
+	now, err := readUnit(ctx, conn, s.tree.links, u.Name)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (s systemd) Inspect(ctx context.Context, names ...string) ([]Unit, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	look := unitLook{conn: conn, tree: s.tree}
+	look := unitLook{conn: conn, links: s.tree.links}
 	for _, name := range names {
 		if err := look.add(ctx, name); err != nil {
 			return nil, err
@@ -56,7 +56,7 @@ func (s systemd) Inspect(ctx context.Context, names ...string) ([]Unit, error) {
 // unitLook is one reading of several units that belong together.
 type unitLook struct {
 	conn  *dbus.Conn
-	tree  unitTree
+	links func(names ...string) ([]Link, error)
 	found []Unit
 	seen  []string
 }
@@ -67,7 +67,7 @@ func (k *unitLook) add(ctx context.Context, name string) error {
 		return nil
 	}
 	k.seen = append(k.seen, name)
-	u, err := readUnit(ctx, k.conn, k.tree, name)
+	u, err := readUnit(ctx, k.conn, k.links, name)
 	if errors.Is(err, ErrGone) {
 		return nil
 	}
@@ -119,9 +119,9 @@ func acceptsItself(ctx context.Context, conn *dbus.Conn, name string) (bool, err
 	return accept, nil
 }
 
-// readUnit reads one unit from systemd and its links from disk. It returns
+// readUnit reads one unit from systemd, and its links with links. It returns
 // ErrGone for a unit that does not exist.
-func readUnit(ctx context.Context, conn *dbus.Conn, tree unitTree, name string) (Unit, error) {
+func readUnit(ctx context.Context, conn *dbus.Conn, links func(...string) ([]Link, error), name string) (Unit, error) {
 	props, err := conn.GetUnitPropertiesContext(ctx, name)
 	if err != nil {
 		return Unit{}, fmt.Errorf("ask systemd for %s: %w", name, err)
@@ -138,7 +138,7 @@ func readUnit(ctx context.Context, conn *dbus.Conn, tree unitTree, name string) 
 		DropIns: list("DropInPaths"),
 	}
 	aliases := slices.DeleteFunc(list("Names"), func(n string) bool { return n == u.Name })
-	if u.Links, err = tree.links(append([]string{u.Name}, aliases...)...); err != nil {
+	if u.Links, err = links(append([]string{u.Name}, aliases...)...); err != nil {
 		return Unit{}, err
 	}
 	if filepath.Ext(u.Name) == ".service" {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 
+	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 )
 
@@ -64,6 +65,11 @@ func readSocketUnits(ctx context.Context) (map[socketAddress]string, error) {
 		return nil, err
 	}
 	defer conn.Close()
+	return socketUnitsOf(ctx, conn)
+}
+
+// socketUnitsOf asks a service manager for its socket units.
+func socketUnitsOf(ctx context.Context, conn *dbus.Conn) (map[socketAddress]string, error) {
 	list, err := conn.ListUnitsByPatternsContext(ctx, []string{"active"}, []string{"*.socket"})
 	if err != nil {
 		return nil, fmt.Errorf("ask systemd for socket units: %w", err)

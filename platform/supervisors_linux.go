@@ -24,7 +24,11 @@ type kindOfSupervisor struct {
 	supervisor
 }
 
-func newSupervisors() Supervisors { return supervisors{} }
+func newSupervisors() Supervisors {
+	return supervisors{
+		{"user-unit", userUnits{}},
+	}
+}
 
 func (all supervisors) Find(ctx context.Context, l Listener) ([]Program, error) {
 	for _, s := range all {

@@ -55,6 +55,9 @@ func ownerOf(ctx context.Context, h *platform.Host, port platform.PortSubject) (
 func programsOf(ctx context.Context, h *platform.Host, sockets []platform.Listener) (c closed, plain []platform.Listener, err error) {
 	for _, l := range sockets {
 		found, err := h.Supervisors.Find(ctx, l)
+		if errors.Is(err, platform.ErrUnsupported) {
+			return closed{}, nil, fmt.Errorf("%w: %w", err, ErrCannot)
+		}
 		if err != nil {
 			return closed{}, nil, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // now reads the container of a program anew, by its ID: another one may have
@@ -126,12 +125,4 @@ func (s containers) restore(ctx context.Context, p Program) error {
 		return nil
 	}
 	return e.run(ctx, c.id, true)
-}
-
-// runsIn tells whether a unit is what runs a container: its main process is the
-// monitor of the container, or the container's own.
-func runsIn(units []Unit, name string, pids []int) bool {
-	return slices.ContainsFunc(units, func(u Unit) bool {
-		return u.Name == name && running(u.Active) && slices.Contains(pids, u.MainPID)
-	})
 }

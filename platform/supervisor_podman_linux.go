@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -98,8 +99,9 @@ func (p podman) look(ctx context.Context, id string) (container, error) {
 		return container{}, fmt.Errorf("read what podman says of container %.12s: %d answers: %w", id, len(list), err)
 	}
 	c := list[0].container()
-	if unit := cmp.Or(list[0].Config.Labels["PODMAN_SYSTEMD_UNIT"], p.unit); unit != "" {
-		return p.ofUnit(ctx, c, unit)
+	label := list[0].Config.Labels["PODMAN_SYSTEMD_UNIT"] // from the unit that made it
+	if unit := cmp.Or(label, p.unit); unit != "" {
+		return p.ofUnit(ctx, c, unit, label != "")
 	}
 	return p.ofPolicy(ctx, c)
 }
@@ -111,8 +113,8 @@ func (p podman) ids(ctx context.Context, filter string) ([]string, error) {
 }
 
 // ofUnit tells what a unit means for a container that was made by it, or is in
-// it. It means nothing unless the container is what it runs: cron has a unit too.
-func (p podman) ofUnit(ctx context.Context, c container, unit string) (container, error) {
+// it. In it is not enough unless the container is what it runs: cron has a unit too.
+func (p podman) ofUnit(ctx context.Context, c container, unit string, made bool) (container, error) {
 	if p.user != "" {
 		if c.running {
 			c.master = fmt.Sprintf("%s of the service manager of user %s", unit, p.user)
@@ -123,7 +125,8 @@ func (p podman) ofUnit(ctx context.Context, c container, unit string) (container
 	if err != nil {
 		return container{}, err
 	}
-	if !runsIn(units, unit, c.pids) {
+	i := slices.IndexFunc(units, func(u Unit) bool { return u.Name == unit })
+	if i < 0 || !running(units[i].Active) || !made && !slices.Contains(c.pids, units[i].MainPID) {
 		return p.ofPolicy(ctx, c)
 	}
 	c.units = []string{unit}

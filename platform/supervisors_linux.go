@@ -27,6 +27,8 @@ type kindOfSupervisor struct {
 func newSupervisors() Supervisors {
 	return supervisors{
 		{"user-unit", userUnits{}},
+		{"podman", newPodman()},
+		{"docker", newDocker()},
 	}
 }
 

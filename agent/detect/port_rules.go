@@ -37,7 +37,7 @@ func (c portCourt) names(rule configs.PortRule, l platform.Listener) bool {
 		(rule.OS == "" || rule.OS == c.host) &&
 		(rule.Process == "" || c.same(rule.Process, l.Owner.Exe)) &&
 		(rule.User == "" || c.same(rule.User, l.Owner.User)) &&
-		(rule.Unit == "" || c.same(unitName(rule.Unit), unitName(l.Owner.Unit)))
+		(rule.Unit == "" || c.same(UnitName(rule.Unit), UnitName(l.Owner.Unit)))
 }
 
 // same compares names as the host does: Windows ignores case.
@@ -48,8 +48,8 @@ func (c portCourt) same(a, b string) bool {
 	return a == b
 }
 
-// unitName adds the ".service" that people leave out.
-func unitName(unit string) string {
+// UnitName adds the ".service" that people leave out.
+func UnitName(unit string) string {
 	for _, suffix := range []string{".service", ".socket", ".scope"} {
 		if unit == "" || strings.HasSuffix(unit, suffix) {
 			return unit

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/firebreak-sec/firebreak/actions"
-	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/threat"
 	"github.com/firebreak-sec/firebreak/configs"
 	"github.com/firebreak-sec/firebreak/platform"
@@ -45,9 +44,8 @@ func Derive(p configs.Policy, threats []threat.Threat, f Facts) (platform.Restri
 	if f.Isolation {
 		want.Isolation = isolation(f.Terms)
 	}
-	if p.Mode == configs.Enforce && !f.Paused {
-		want.Blocked = append(want.Blocked, preempted(p, f)...)
-	}
+	blocked, _ := Preempt(p, threats, f)
+	want.Blocked = append(want.Blocked, blocked...)
 	return want.Normal(), claims
 }
 
@@ -91,45 +89,6 @@ func failed(t threat.Threat) bool {
 	return false
 }
 
-// preempted are the ports that policy shuts before anything listens on them. A
-// rule that does not say so for its one port never shuts a protected one. Where
-// SSH listens is known from a look: before one, and after one that failed,
-// nothing is shut that was not before; and a port whose owner could not be seen
-// may be SSH's.
-func preempted(p configs.Policy, f Facts) []platform.PortRule {
-	host := f.Host
-	var protected []platform.PortRule
-	for _, x := range detect.Protected(p, host) {
-		protected = append(protected, x.PortRule)
-	}
-	for _, l := range host.Listeners {
-		if o := l.Owner; o.Unit == "" && o.Exe == "" && !o.Kernel {
-			protected = append(protected, platform.PortRule{Protocol: l.Protocol, First: l.Port, Last: l.Port})
-		}
-	}
-	var out []platform.PortRule
-	for _, r := range p.Ports.Deny {
-		plan, ok := p.Plans[r.Plan]
-		if r.Preempt != "block" || !ok || plan.Mode == configs.Audit || !detect.OnThisSystem(r, host) {
-			continue
-		}
-		for _, span := range r.Ports {
-			for _, proto := range protocols(r.Protocol) {
-				rule := platform.PortRule{Protocol: proto, First: span.First, Last: span.Last}
-				if r.Protected == "override" {
-					out = append(out, rule)
-					continue
-				}
-				out = append(out, without(rule, protected)...)
-			}
-		}
-	}
-	if host.Taken.IsZero() || host.Missing(platform.PartListeners) != nil {
-		return within(out, f.InForce.Blocked)
-	}
-	return out
-}
-
 // within returns the parts of rules that are parts of others as well.
 func within(rules, others []platform.PortRule) []platform.PortRule {
 	var out []platform.PortRule
@@ -160,28 +119,6 @@ func protocols(name string) []platform.Protocol {
 		return []platform.Protocol{platform.Protocol(name)}
 	}
 	return []platform.Protocol{platform.TCP, platform.UDP}
-}
-
-// without returns the parts of rule that hold no protected port.
-func without(rule platform.PortRule, protected []platform.PortRule) []platform.PortRule {
-	parts := []platform.PortRule{rule}
-	for _, x := range protected {
-		var left []platform.PortRule
-		for _, r := range parts {
-			if x.Protocol != r.Protocol || x.Last < r.First || r.Last < x.First {
-				left = append(left, r)
-				continue
-			}
-			if r.First < x.First {
-				left = append(left, platform.PortRule{Protocol: r.Protocol, First: r.First, Last: x.First - 1})
-			}
-			if x.Last < r.Last {
-				left = append(left, platform.PortRule{Protocol: r.Protocol, First: x.Last + 1, Last: r.Last})
-			}
-		}
-		parts = left
-	}
-	return parts
 }
 
 func union(a, b platform.Restrictions) platform.Restrictions {

@@ -28,6 +28,10 @@ type Facts struct {
 	Terms actions.Terms
 	// InForce are the restrictions that are in force now.
 	InForce platform.Restrictions
+	// Denied are the ports that no program may open now.
+	Denied []platform.BindRule
+	// Undeniable are those for which that could not be brought about.
+	Undeniable []platform.PortRule
 }
 
 // Step is one action that policy wants for one threat.

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -43,4 +44,24 @@ type Binds interface {
 	// Attempts tells who was refused. It may merge attempts, counting them, and
 	// is closed when ctx ends.
 	Attempts(ctx context.Context) <-chan BindAttempt
+}
+
+// BindError says that the kernel cannot tell those apart who are excepted from a
+// rule. Then nothing of the rules was put in force.
+type BindError struct {
+	Rule BindRule
+	Why  error
+}
+
+func (e *BindError) Error() string {
+	return "who may open " + PortList([]PortRule{e.Rule.PortRule}) + " all the same cannot be told in the kernel: " + e.Why.Error()
+}
+
+func (e *BindError) Unwrap() error { return e.Why }
+
+// EqualBinds tells whether two lists of rules are the same, in the same order.
+func EqualBinds(a, b []BindRule) bool {
+	return slices.EqualFunc(a, b, func(x, y BindRule) bool {
+		return x.PortRule == y.PortRule && slices.Equal(x.Except, y.Except)
+	})
 }

@@ -60,11 +60,11 @@ func (a *Agent) remediate(now time.Time) {
 }
 
 // waitNoMore takes threats out of a wait that the policy, as it is now, does not
-// ask for.
+// ask for. Of one that seems to be gone nothing is asked now.
 func (a *Agent) waitNoMore() {
 	for i := range a.threats {
 		t := &a.threats[i]
-		if t.Stage != threat.Waiting || (t.WaitingFor != threat.ForApproval && t.WaitingFor != threat.ForWindow) {
+		if a.gone[t.ID] || t.Stage != threat.Waiting || (t.WaitingFor != threat.ForApproval && t.WaitingFor != threat.ForWindow) {
 			continue
 		}
 		asked := slices.ContainsFunc(a.plan.Steps, func(s policy.Step) bool { return s.Threat == t.ID && s.Enforced && s.Wait != "" })

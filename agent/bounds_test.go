@@ -41,7 +41,12 @@ func TestAProgramThatComesAndGoesFillsNoJournal(t *testing.T) {
 		t.Errorf("%d lines, error %v\n%s", len(entries), err, b.story())
 	}
 	b.pass(2 * time.Minute)
+	b.want(6379, threat.Identified, "") // it was seen to flap, and may come again
+	b.pass(threat.FlapWindow)
 	b.want(6379, threat.Resolved, "")
+	if !strings.Contains(b.story(), "it is proved gone, after it opened and closed 99 times since 12:00") {
+		t.Errorf("the history does not say how often\n%s", b.story())
+	}
 }
 
 func TestALookThatCannotBeHadIsTriedEverLessOften(t *testing.T) {

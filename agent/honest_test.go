@@ -22,6 +22,7 @@ func TestAHiddenOwnerClearsNothing(t *testing.T) {
 	id := b.want(5900, threat.Waiting, threat.ForApproval).ID
 	b.m.SetGaps(platform.Gap{Part: platform.PartOwners, Reason: "hidden"})
 	b.look()
+	b.pass(time.Minute)
 	if x, _ := b.a.Threat(id); x.Stage == threat.Resolved || x.Verdict != detect.Unknown {
 		t.Errorf("%s, verdict %s, though somebody listens there\n%s", x.Stage, x.Verdict, b.story())
 	}

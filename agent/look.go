@@ -149,6 +149,7 @@ func (a *Agent) takeUp(s seen) {
 		a.trouble("follow", err)
 		return
 	}
+	before := a.threats
 	a.threats = f.Threats
 	a.judgePrograms(s.programs)
 	for _, id := range f.New {
@@ -162,6 +163,7 @@ func (a *Agent) takeUp(s seen) {
 		t := a.find(id)
 		a.note("found", id, "", fmt.Sprintf("%s. It had been resolved and came back; that makes %d", t.Summary, t.Recurrences))
 	}
+	a.countFlaps(before, f, s.findings)
 	a.changedSince(s.findings)
 	maps.DeleteFunc(a.gone, func(id string, _ bool) bool {
 		t := a.find(id)
@@ -169,6 +171,9 @@ func (a *Agent) takeUp(s seen) {
 	})
 	for _, id := range f.Gone {
 		a.gone[id] = true
+		if t := a.find(id); slices.ContainsFunc(s.findings, func(x detect.Finding) bool { return x.Key == t.Key }) {
+			a.validate(id, atOnce) // it is there, and allowed now
+		}
 	}
 	a.judgeAgain = a.judgeAgain || a.refused != "" && len(f.New)+len(f.Back) > 0
 	a.except(now)

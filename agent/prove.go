@@ -21,11 +21,6 @@ const (
 	// first time; twice as long each further time, up to unknownPause.
 	unknownRetry = 30 * time.Second
 	unknownPause = time.Hour
-	// What came back restless times must be gone for restTime before it is
-	// believed: a program that is started again every second would else be found
-	// and resolved as often.
-	restless = 3
-	restTime = time.Minute
 )
 
 // proveIfDue starts the validations whose time has come.
@@ -57,14 +52,6 @@ func (a *Agent) dueLook(t threat.Threat, now time.Time) string {
 // atOnce is the name of the look right after something was done or seen to be
 // gone.
 const atOnce = "at once"
-
-// believable is from when on it counts that a threat is not found any more.
-func believable(t threat.Threat) time.Time {
-	if t.Recurrences < restless {
-		return time.Time{}
-	}
-	return t.LastSeen.Add(restTime)
-}
 
 func (a *Agent) detectorOf(t threat.Threat) *detect.Detector {
 	for _, d := range a.detectors() {
@@ -221,7 +208,11 @@ func (a *Agent) proved(id, look string, proofs []threat.Proof) {
 		}
 	case t.Stage == threat.Resolved && before != threat.Resolved:
 		t.Looks = a.looksAhead(now)
-		a.note("stage", id, "", "resolved: "+resolvedBy(*t))
+		text := "resolved: " + resolvedBy(*t)
+		if t.Flaps >= threat.Restless {
+			text += ", after it " + flaps(*t)
+		}
+		a.note("stage", id, "", text)
 	case verdict == detect.Persists && before != threat.Resolved && t.Stage != before:
 		a.retry[id] = now.Add(retryAfter << t.Attempts)
 		a.note("stage", id, "", fmt.Sprintf("%s again: attempt %d did not remove it", t.Stage, t.Attempts))

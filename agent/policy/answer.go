@@ -41,6 +41,17 @@ func answer(p configs.Policy, t threat.Threat) decided {
 	return d
 }
 
+// Stronger tells whether policy has a stronger answer for t if it comes back more
+// often.
+func Stronger(p configs.Policy, t threat.Threat) bool {
+	for _, again := range p.Plans {
+		if again.On == t.Plan && t.Plan != "" && again.Times > t.Recurrences {
+			return true
+		}
+	}
+	return false
+}
+
 func sortedNames(plans map[string]configs.Plan) []string {
 	names := make([]string, 0, len(plans))
 	for name := range plans {

@@ -75,6 +75,11 @@ type Threat struct {
 	HoldOff *HoldOff `json:"hold_off,omitempty"`
 	// Looks are the validations still to come.
 	Looks []Look `json:"looks,omitempty"`
+	// Flaps counts how often it closed and opened again since FlapsSince, the last
+	// time at FlappedAt, with less than FlapWindow between.
+	Flaps      int       `json:"flaps,omitempty"`
+	FlapsSince time.Time `json:"flaps_since,omitzero"`
+	FlappedAt  time.Time `json:"flapped_at,omitzero"`
 	// Resolved is when it was last proved gone.
 	ResolvedAt time.Time `json:"resolved_at,omitzero"`
 }

@@ -218,7 +218,7 @@ func (s systemd) rewrite(u Unit) error {
 		return fmt.Errorf("%s: write transient unit: %w", u.Name, err)
 	}
 	_, err = transientEscapes.WriteString(f, u.Text)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return fmt.Errorf("%s: write transient unit: %w", u.Name, err)
 	}
 	return nil

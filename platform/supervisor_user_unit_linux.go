@@ -2,20 +2,15 @@ package platform
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
-	"golang.org/x/sys/unix"
 )
 
 // userUnits are the services of users' own service managers. One is masked, which
@@ -24,12 +19,13 @@ import (
 type userUnits struct{}
 
 const (
-	// stateActive is the key under which a Program holds the ActiveState.
-	stateActive = "active"
-	// stateNeeded holds the units that stop along with it.
-	stateNeeded = "needed by"
-	// stateMade holds the topmost folder that is made for the mask.
-	stateMade = "folder made"
+	// keyUnits is the key under which a Program holds the names of its units,
+	// triggers before what they start. The ActiveState of each is under its name.
+	keyUnits = "units"
+	// keyNeeded holds the active units that stop along with them.
+	keyNeeded = "needed by"
+	// keyMade holds the topmost folder that is made for masks.
+	keyMade = "folder made"
 	// managerPatience is how long a user's service manager has for a question.
 	managerPatience = 10 * time.Second
 	// maxUnitFile is how large the file of a transient unit may be.
@@ -38,7 +34,7 @@ const (
 
 func noLinks(...string) ([]Link, error) { return nil, nil }
 
-func (s userUnits) find(ctx context.Context, l Listener) ([]Program, error) {
+func (userUnits) find(ctx context.Context, l Listener) ([]Program, error) {
 	if l.Owner.UserUnit == "" || filepath.Ext(l.Owner.UserUnit) == ".scope" && l.Owner.UserUnit != "init.scope" {
 		return nil, nil // a program of the desktop: nothing starts it again
 	}
@@ -66,32 +62,32 @@ func (s userUnits) find(ctx context.Context, l Listener) ([]Program, error) {
 		}
 	}
 	look := unitLook{conn: conn, links: noLinks}
-	if err := look.add(ctx, name); err != nil {
+	if err := look.add(ctx, name); err != nil || len(look.found) == 0 {
 		return nil, err
 	}
-	var programs []Program
-	for _, u := range s.withTriggered(ctx, &look) {
-		p, err := m.program(ctx, conn, u, l.Owner.User)
-		if err != nil {
-			return nil, err
-		}
-		programs = append(programs, p)
+	addTriggered(ctx, &look)
+	p, err := m.program(look.found, name, l.Owner.User)
+	if err != nil {
+		return nil, err
 	}
-	return programs, nil
+	control, err := controlDir(conn)
+	if err != nil {
+		return nil, err
+	}
+	err = m.do(ctx, func() error { return p.plan(look.found, control) })
+	return []Program{p}, err
 }
 
-// withTriggered returns the units of a look, and after them those that its socket
-// units start: such a service would keep the socket that it was handed.
-func (userUnits) withTriggered(ctx context.Context, look *unitLook) []Unit {
+// addTriggered adds the services that the socket units of a look start: one would
+// keep the socket that it was handed.
+func addTriggered(ctx context.Context, look *unitLook) {
 	for _, u := range slices.Clone(look.found) {
 		for _, name := range u.Triggers {
 			if filepath.Ext(u.Name) == ".socket" {
-				// What cannot be read is no unit that runs.
-				_ = look.add(ctx, name)
+				_ = look.add(ctx, name) // what cannot be read does not run
 			}
 		}
 	}
-	return look.found
 }
 
 // socketUnitAt returns the socket unit that listens there for the service
@@ -104,111 +100,81 @@ func socketUnitAt(ctx context.Context, conn *dbus.Conn, l Listener) (string, err
 	return (&socketUnits{units: units}).unit(&l), nil
 }
 
-// program describes a unit, and what closing it will change.
-func (m userManager) program(ctx context.Context, conn *dbus.Conn, u Unit, user string) (Program, error) {
-	if u.Name != printable(u.Name) || strings.Contains(u.Name, "/") {
-		return Program{}, fmt.Errorf("the service manager of user %s tells of a unit that cannot be: %w", user, ErrUnsupported)
-	}
+// program describes units that are closed together, on account of the named one.
+func (m userManager) program(units []Unit, name, user string) (Program, error) {
 	p := Program{
-		Kind: "user-unit", Name: u.Name, User: user, Title: fmt.Sprintf("%s of user %s", u.Name, user), Where: m.socket(),
-		State: map[string]string{stateActive: u.Active, stateNeeded: strings.Join(u.RequiredBy, " ")},
-		Kept:  u.File != "masked" && u.File != "masked-runtime",
+		Kind: "user-unit", Name: name, User: user, Title: fmt.Sprintf("%s of user %s", name, user), Where: m.socket(),
+		State: map[string]string{},
 	}
-	if u.Description != "" && u.Description != u.Name {
-		p.Title = fmt.Sprintf("%s (%s) of user %s", printable(u.Description), u.Name, user)
+	var names, needed []string
+	for _, u := range units {
+		if u.Name != printable(u.Name) || strings.ContainsAny(u.Name, "/ ") {
+			return Program{}, fmt.Errorf("the service manager of user %s tells of a unit that cannot be: %w", user, ErrUnsupported)
+		}
+		names = append(names, u.Name)
+		needed = append(needed, u.RequiredBy...)
+		if u.Name == name && u.Description != "" && u.Description != name {
+			p.Title = fmt.Sprintf("%s (%s) of user %s", printable(u.Description), name, user)
+		}
 	}
-	var err error
-	if p.PIDs, err = m.processes(u.Name); err != nil || !p.Kept {
-		return p, err
-	}
-	control, err := controlDir(conn)
-	if err != nil {
-		return p, err
-	}
-	return p, m.do(ctx, func() error { return p.plan(u, control) })
+	needed = slices.DeleteFunc(needed, func(n string) bool { return slices.Contains(names, n) })
+	p.State[keyUnits], p.State[keyNeeded] = strings.Join(names, " "), strings.Join(needed, " ")
+	return p, m.tell(&p, units)
 }
 
-// plan notes the files that closing changes. It runs with the rights of the user.
-func (p *Program) plan(u Unit, control string) error {
-	if filepath.Base(filepath.Dir(u.Fragment)) == "transient" {
-		f, err := readTransient(u.Fragment)
-		p.Files = []FileState{f}
-		return err
+// tell fills in what units do now.
+func (m userManager) tell(p *Program, units []Unit) error {
+	p.PIDs, p.Kept = nil, false
+	for _, u := range units {
+		p.State[u.Name] = u.Active
+		p.Kept = p.Kept || running(u.Active) || !maskedForNow(u) && !isTransient(u)
 	}
-	// Where systemctl --user mask puts its link, and unmask looks for it; or
-	// where it wins over the unit's own file.
-	dir := filepath.Join(filepath.Dir(control), "user")
-	if _, err := os.Lstat(filepath.Join(dir, u.Name)); err == nil || strings.HasPrefix(u.Fragment, "/run/") {
-		dir = control
-	}
-	mask := filepath.Join(dir, u.Name)
-	if _, err := os.Lstat(mask); err == nil {
-		return fmt.Errorf("mask %s: its own file stands in %s, where nothing wins over it: %w", u.Name, dir, ErrUnsupported)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			break
+	for _, name := range p.units() {
+		pids, err := m.processes(name)
+		if err != nil {
+			return err
 		}
-		p.State[stateMade] = dir
+		p.PIDs = append(p.PIDs, pids...)
 	}
-	p.Files = []FileState{{Path: mask, Absent: true, Closed: hashOf(maskTarget)}}
+	slices.Sort(p.PIDs)
 	return nil
 }
 
-func hashOf(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:])
-}
+func (p Program) units() []string { return strings.Fields(p.State[keyUnits]) }
 
-// readTransient reads the file of a unit that goes away when the unit stops.
-func readTransient(path string) (FileState, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return FileState{}, fmt.Errorf("read transient unit: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxUnitFile+1))
-	if err == nil && len(data) > maxUnitFile {
-		err = errors.New("too large")
-	}
-	var s unix.Stat_t
-	if err == nil {
-		err = unix.Fstat(int(f.Fd()), &s)
-	}
-	if err != nil {
-		return FileState{}, fmt.Errorf("read transient unit: %w", err)
-	}
-	return FileState{Path: path, Mode: s.Mode, UID: s.Uid, GID: s.Gid, Data: data}, nil
-}
+func maskedForNow(u Unit) bool { return u.File == "masked" || u.File == "masked-runtime" }
 
-func (s userUnits) inspect(ctx context.Context, p Program) (Program, error) {
+func (userUnits) inspect(ctx context.Context, p Program) (Program, error) {
 	ctx, cancel := context.WithTimeout(ctx, managerPatience)
 	defer cancel()
 	m, err := managerAt(p)
 	if err != nil {
 		return Program{}, err
 	}
-	pids, err := m.processes(p.Name)
-	if err != nil {
-		return Program{}, err
-	}
 	conn, err := m.connect(ctx)
 	if errors.Is(err, ErrGone) { // its user is logged out
-		p.PIDs, p.State = pids, map[string]string{stateActive: "inactive"}
-		err = m.do(ctx, func() error { p.Kept = !p.isMasked(); return nil })
+		err = m.tell(&p, nil)
+		masked := false
+		err = errors.Join(err, m.do(ctx, func() error { masked = p.changedFile() == nil && p.allMasked(); return nil }))
+		p.Kept = !masked
 		return p, err
 	}
 	if err != nil {
 		return Program{}, err
 	}
 	defer conn.Close()
-	u, err := readUnit(ctx, conn, noLinks, p.Name)
-	if err != nil {
-		return Program{}, err
+	var units []Unit
+	for _, name := range p.units() {
+		u, err := readUnit(ctx, conn, noLinks, name)
+		if err != nil && !errors.Is(err, ErrGone) {
+			return Program{}, err
+		}
+		if err == nil {
+			units = append(units, u)
+		}
 	}
-	p.PIDs, p.State = pids, map[string]string{stateActive: u.Active, stateNeeded: strings.Join(u.RequiredBy, " ")}
-	p.Kept = running(u.Active) || u.File != "masked" && u.File != "masked-runtime" && !p.isTransient()
-	return p, nil
+	p.State = maps.Clone(p.State)
+	return p, m.tell(&p, units)
 }
 
 // managerAt returns the service manager that a program was found at.
@@ -220,29 +186,15 @@ func managerAt(p Program) (userManager, error) {
 	return m, nil
 }
 
-// isMasked tells whether the mask stands. It runs with the rights of the user.
-func (p Program) isMasked() bool {
-	return slices.ContainsFunc(p.Files, func(f FileState) bool {
-		target, err := os.Readlink(f.Path)
-		return err == nil && target == maskTarget
-	})
-}
-
-func (p Program) isTransient() bool {
-	return slices.ContainsFunc(p.Files, func(f FileState) bool { return !f.Absent })
-}
-
-// Close masks the unit and stops it, in that order, so that nothing starts it
+// close masks the units and stops them, in that order, so that nothing starts one
 // meanwhile.
 func (userUnits) close(ctx context.Context, p Program) error {
 	m, err := managerAt(p)
 	if err != nil {
 		return err
 	}
-	if !p.isTransient() {
-		if err := m.do(ctx, p.mask); err != nil {
-			return err
-		}
+	if err := m.do(ctx, p.mask); err != nil {
+		return err
 	}
 	FaultPoint("user-units.masked")
 	conn, err := m.connect(ctx)
@@ -256,30 +208,15 @@ func (userUnits) close(ctx context.Context, p Program) error {
 	if err := reload(ctx, conn); err != nil {
 		return err
 	}
-	return stopUnit(ctx, conn, p.Name)
-}
-
-// mask makes the mask. It runs with the rights of the user.
-func (p Program) mask() error {
-	for _, f := range p.Files {
-		if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
-			return fmt.Errorf("mask %s: %w", p.Name, err)
-		}
-		err := os.Symlink(maskTarget, f.Path)
-		if errors.Is(err, fs.ErrExist) && !p.isMasked() {
-			return fmt.Errorf("mask %s: something else stands at %s: %w", p.Name, f.Path, ErrChanged)
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("mask %s: %w", p.Name, err)
-		}
-		if err := SyncDir(filepath.Dir(f.Path)); err != nil {
-			return fmt.Errorf("mask %s: %w", p.Name, err)
+	for _, name := range p.units() {
+		if err := stopUnit(ctx, conn, name); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (s userUnits) restore(ctx context.Context, p Program) error {
+func (userUnits) restore(ctx context.Context, p Program) error {
 	m, err := managerAt(p)
 	if err != nil {
 		return err
@@ -299,10 +236,10 @@ func (s userUnits) restore(ctx context.Context, p Program) error {
 	if err := reload(ctx, conn); err != nil {
 		return err
 	}
-	if !running(p.State[stateActive]) {
-		return nil
-	}
-	for _, name := range append([]string{p.Name}, strings.Fields(p.State[stateNeeded])...) {
+	for _, name := range append(p.units(), strings.Fields(p.State[keyNeeded])...) {
+		if was, ours := p.State[name]; ours && !running(was) {
+			continue
+		}
 		if err := job(ctx, name, "start", conn.StartUnitContext); err != nil {
 			return err
 		}
@@ -310,53 +247,11 @@ func (s userUnits) restore(ctx context.Context, p Program) error {
 	return nil
 }
 
-// whileLoggedOut is what is left of restoring a unit whose user is logged out:
-// nothing for one that starts by itself at the next login.
+// whileLoggedOut is what is left of restoring units whose user is logged out:
+// nothing for those that start by themselves at the next login.
 func (p Program) whileLoggedOut() error {
-	if running(p.State[stateActive]) && p.isTransient() {
+	if slices.ContainsFunc(p.Files, func(f FileState) bool { return !f.Absent }) {
 		return fmt.Errorf("%s: user %s is logged out, and has to start it again: %w", p.Name, p.User, ErrUnsupported)
-	}
-	return nil
-}
-
-// putBack takes the mask away, or writes the file of a transient unit again. It
-// runs with the rights of the user.
-func (p Program) putBack() error {
-	for _, f := range p.Files {
-		if !f.Absent {
-			return p.rewriteTransient(f)
-		}
-		_, err := os.Lstat(f.Path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil:
-			return fmt.Errorf("%s: %w", p.Name, err)
-		case !p.isMasked():
-			return fmt.Errorf("%s: something else stands at %s by now: %w", p.Name, f.Path, ErrChanged)
-		}
-		if err := os.Remove(f.Path); err != nil {
-			return fmt.Errorf("%s: unmask: %w", p.Name, err)
-		}
-		top := p.State[stateMade]
-		for dir := filepath.Dir(f.Path); top != "" && strings.HasPrefix(dir, top) && os.Remove(dir) == nil; {
-			dir = filepath.Dir(dir)
-		}
-	}
-	return nil
-}
-
-func (p Program) rewriteTransient(was FileState) error {
-	f, err := os.OpenFile(was.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: write transient unit: %w", p.Name, err)
-	}
-	_, err = transientEscapes.WriteString(f, string(was.Data))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("%s: write transient unit: %w", p.Name, err)
 	}
 	return nil
 }

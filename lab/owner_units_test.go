@@ -1,0 +1,234 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/firebreak-sec/firebreak/lab"
+)
+
+// ownedUnit is one way in which a unit can own a port.
+type ownedUnit struct {
+	name    string
+	port    uint16
+	user    bool              // of lena's own service manager
+	files   map[string]string // by name, below the folder of units
+	start   []string          // arguments of systemctl, one call each
+	run     []string          // or a command line that starts it
+	units   []string          // what must come back as it was
+	reopens bool              // comes back by itself unless it is closed at its trigger
+}
+
+const (
+	unitFolder     = "/etc/systemd/system/"
+	userUnitFolder = "/home/lena/.config/systemd/user/"
+)
+
+func ownedUnits() []ownedUnit {
+	serves := func(port int) string {
+		return fmt.Sprintf("[Service]\nExecStart=/usr/local/bin/serve %d\n", port)
+	}
+	const each = "[Service]\nExecStart=/usr/bin/cat\nStandardInput=socket\n"
+	const boot, session = "[Install]\nWantedBy=multi-user.target\n", "[Install]\nWantedBy=default.target\n"
+	return []ownedUnit{
+		{
+			name: "service that restarts", port: 7001, units: []string{"own-restart.service"},
+			files: map[string]string{"own-restart.service": serves(7001) + "Restart=always\nRestartSec=50ms\n" + boot},
+			start: []string{"enable --now own-restart.service"},
+		},
+		{
+			name: "socket unit", port: 7002, units: []string{"own-socket.socket"},
+			files: map[string]string{
+				"own-socket.socket":   "[Socket]\nListenStream=7002\nAccept=yes\n[Install]\nWantedBy=sockets.target\n",
+				"own-socket@.service": each,
+			},
+			start: []string{"enable --now own-socket.socket"},
+		},
+		{
+			name: "timer", port: 7003, units: []string{"own-timer.timer", "own-timer.service"},
+			files: map[string]string{
+				"own-timer.timer":   "[Timer]\nOnActiveSec=0\nOnUnitInactiveSec=1s\nAccuracySec=50ms\n[Install]\nWantedBy=timers.target\n",
+				"own-timer.service": serves(7003),
+			},
+			start: []string{"enable --now own-timer.timer"},
+		},
+		{
+			name: "path unit", port: 7004, units: []string{"own-path.path", "own-path.service"},
+			files: map[string]string{
+				"own-path.path":    "[Path]\nPathExists=/etc/passwd\n" + boot,
+				"own-path.service": serves(7004),
+			},
+			start: []string{"enable --now own-path.path"},
+		},
+		{
+			name: "instance of a template", port: 7005, units: []string{"own-template@7005.service"},
+			files: map[string]string{"own-template@.service": "[Service]\nExecStart=/usr/local/bin/serve %i\n" + boot},
+			start: []string{"enable --now own-template@7005.service"},
+		},
+		{
+			name: "service of a user", port: 7006, user: true, units: []string{"own-user.service"},
+			files: map[string]string{"own-user.service": serves(7006) + "Restart=always\nRestartSec=50ms\n" + session},
+			start: []string{"enable --now own-user.service"},
+		},
+		{
+			name: "socket unit of a user", port: 7007, user: true, units: []string{"own-usersocket.socket"},
+			files: map[string]string{
+				"own-usersocket.socket":   "[Socket]\nListenStream=7007\nAccept=yes\n[Install]\nWantedBy=sockets.target\n",
+				"own-usersocket@.service": each,
+			},
+			start: []string{"enable --now own-usersocket.socket"},
+		},
+		{
+			name: "timer of a user", port: 7008, user: true, units: []string{"own-usertimer.timer", "own-usertimer.service"},
+			files: map[string]string{
+				"own-usertimer.timer":   "[Timer]\nOnActiveSec=0\nOnUnitInactiveSec=1s\nAccuracySec=50ms\n" + session,
+				"own-usertimer.service": serves(7008),
+			},
+			start: []string{"enable --now own-usertimer.timer"},
+		},
+		{
+			name: "transient service of a user", port: 7009, user: true, units: []string{"own-userrun.service"},
+			run: []string{"systemd-run", "--user", "--quiet", "--unit=own-userrun", "--property=Restart=always", "/usr/local/bin/serve", "7009"},
+		},
+	}
+}
+
+// serve is a server for tests, "serve PORT ...": it takes connections and closes
+// them. With REEXEC set, a copy of it goes on when it is asked to end.
+const serve = `#!/usr/bin/perl
+use strict; use IO::Socket::INET; use IO::Select;
+my @ports = @ARGV;
+$SIG{TERM} = sub { exit 0 if fork; setpgrp; exec $0, @ports } if $ENV{REEXEC};
+my $all = IO::Select->new(map {
+	IO::Socket::INET->new(LocalPort => $_, Listen => 64, ReuseAddr => 1, ReusePort => 1) or die "$_: $!"
+} @ports);
+while (1) { close($_->accept) for $all->can_read }
+`
+
+const ownerPolicy = `version: firebreak/v1
+name: lab
+revision: 1
+mode: enforce
+ports:
+  allow:
+    - {port: [22, "8000-8099"], protocol: tcp}
+  deny:
+    - {port: "7001-7099", protocol: tcp, severity: critical, plan: shut}
+plans:
+  shut: {mitigate: [block-port], remediate: [close-port], evidence: true}
+limits: {disruptivePerHour: 100}
+`
+
+// asLena runs a program as lena, who stays logged in by lingering.
+func asLena(t *testing.T, h *lab.Host, args ...string) string {
+	t.Helper()
+	return h.Run(t, append([]string{"runuser", "-u", "lena", "--", "env", "HOME=/home/lena", "XDG_RUNTIME_DIR=/run/user/1000"}, args...)...)
+}
+
+func (o ownedUnit) systemctl(t *testing.T, h *lab.Host, args ...string) string {
+	t.Helper()
+	if o.user {
+		return asLena(t, h, append([]string{"systemctl", "--user"}, args...)...)
+	}
+	return h.Run(t, append([]string{"systemctl"}, args...)...)
+}
+
+func (o ownedUnit) begin(t *testing.T, h *lab.Host) {
+	t.Helper()
+	folder := unitFolder
+	if o.user {
+		folder = userUnitFolder
+	}
+	for name, text := range o.files {
+		h.Put(t, folder+name, 0o644, []byte(text))
+	}
+	if o.user {
+		h.Run(t, "chown", "-R", "lena:", "/home/lena")
+	}
+	o.systemctl(t, h, "daemon-reload")
+	for _, line := range o.start {
+		o.systemctl(t, h, strings.Fields(line)...)
+	}
+	if o.run != nil {
+		asLena(t, h, o.run...)
+	}
+}
+
+// state is what undo must bring back: what the service manager says, and every
+// file and link that it goes by.
+func (o ownedUnit) state(t *testing.T, h *lab.Host) string {
+	t.Helper()
+	show := o.systemctl(t, h, append([]string{"show", "-p", "Id,ActiveState,UnitFileState,LoadState,FragmentPath,DropInPaths"}, o.units...)...)
+	places := "/etc/systemd /run/systemd/system /run/systemd/system.control /run/systemd/transient"
+	if o.user {
+		places = "/home/lena /run/user/1000/systemd/user /run/user/1000/systemd/user.control /run/user/1000/systemd/transient"
+	}
+	return show + "\n" + h.Run(t, "sh", "-c",
+		"{ find "+places+" -name 'own-*' -printf '%p %M %u %l\\n' -o -path '*/systemd/*' -type d -printf '%p\\n'; "+
+			"find "+places+" -type f -name 'own-*' -exec sha256sum {} +; } 2>/dev/null | sort")
+}
+
+// TestOwnerUnits closes ports where a service manager, the system's or a user's,
+// keeps them open, and puts everything back.
+func TestOwnerUnits(t *testing.T) {
+	t.Parallel()
+	n := lab.NewNetwork(t)
+	h := n.Boot(t, "alpha")[0]
+	h.Run(t, "loginctl", "enable-linger", "lena")
+	lab.Eventually(t, 20*time.Second, func() error {
+		if _, errs, code := h.Try("test", "-S", "/run/user/1000/systemd/private"); code != 0 {
+			return fmt.Errorf("lena's service manager does not run: %s", errs)
+		}
+		return nil
+	})
+	h.Put(t, "/usr/local/bin/serve", 0o755, []byte(serve))
+	owners := ownedUnits()
+	before := map[string]string{}
+	for _, o := range owners {
+		o.begin(t, h)
+	}
+	for _, o := range owners {
+		lab.Eventually(t, 10*time.Second, func() error { return n.Attacker.Connect(h.IPv4, o.port) })
+		before[o.name] = o.state(t, h)
+	}
+	h.InstallAgent(t, ownerPolicy)
+	for _, o := range owners {
+		th := resolved(t, h, 60*time.Second, o.port)
+		proved(t, th)
+	}
+	time.Sleep(3 * time.Second)
+	for _, o := range owners {
+		if found := listening(t, h, o.port); found != "" {
+			t.Errorf("%s: said to be closed, and listens: %s", o.name, found)
+		}
+		if err := n.Attacker.Connect(h.IPv4, o.port); err == nil {
+			t.Errorf("%s: said to be closed, and the attacker connects", o.name)
+		}
+	}
+	h.Reboot(t)
+	time.Sleep(3 * time.Second)
+	for _, o := range owners {
+		if found := listening(t, h, o.port); found != "" {
+			t.Errorf("%s: open again after a reboot: %s", o.name, found)
+		}
+	}
+	h.WaitForAgent(t)
+	h.Reaches(n.Attacker.IPv4, 9) // whose table of neighbours has the address of the old cable
+	for _, o := range owners {
+		th := resolved(t, h, 20*time.Second, o.port)
+		if out, errs, code := h.TryFirebreak("undo", th.ID); code != 0 {
+			t.Errorf("%s: undo: exit code %d: %s%s", o.name, code, out, errs)
+			continue
+		}
+		lab.Eventually(t, 10*time.Second, func() error { return n.Attacker.Connect(h.IPv4, o.port) })
+	}
+	for _, o := range owners {
+		if after := o.state(t, h); after != before[o.name] {
+			t.Errorf("%s: undo brought back:\n%s\nwant:\n%s", o.name, after, before[o.name])
+		}
+	}
+}

@@ -51,7 +51,7 @@ func previewClosePort(ctx context.Context, h *platform.Host, o Order) (Preview, 
 	others := otherPorts(port, seen.Listeners, c)
 	request := ownerQuestion{
 		port: port, agent: seen.Agent, terms: o.Terms, others: others,
-		units: slices.Concat(c.Units, c.Dependents), processes: c.Processes,
+		units: slices.Concat(c.Units, c.Dependents), programs: c.Programs, processes: c.Processes,
 	}
 	return Preview{
 		Steps: c.steps(), Costs: c.costs(others), Inverse: inverse,

@@ -266,7 +266,7 @@ func TestClosePortRefuses(t *testing.T) {
 		},
 		"a part of systemd": {
 			setup: func(m *platformtest.Machine) {
-				m.AddService("systemd-resolved", "/usr/lib/systemd/systemd-resolved", tcp("*:5355"))
+				m.AddService("systemd-machined", "/usr/lib/systemd/systemd-machined", tcp("*:5355"))
 			},
 			port: 5355, says: "part of the operating system",
 		},

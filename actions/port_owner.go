@@ -5,28 +5,9 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/firebreak-sec/firebreak/platform"
 )
-
-// guardedUnits are units without which a workstation does not work or cannot be
-// helped, as path.Match patterns, with what they are for.
-var guardedUnits = []struct{ pattern, why string }{
-	{"systemd-*", "part of the operating system"},
-	{"init.scope", "part of the operating system"},
-	{"dbus*", "what the programs of this computer talk to each other through"},
-	{"user@*", "the whole session of a user"},
-	{"NetworkManager*", "this computer's network"},
-	{"networking.service", "this computer's network"},
-	{"wpa_supplicant*", "this computer's network"},
-	{"display-manager.service", "the login screen"},
-	{"gdm*.service", "the login screen"},
-	{"sddm.service", "the login screen"},
-	{"lightdm.service", "the login screen"},
-	{"getty@*", "the login screen"},
-	{"firebreak*", "this agent"},
-}
 
 // launchers are units that start other programs on somebody's behalf. What
 // listens in one of them is not the unit's own business: it is closed at the
@@ -109,6 +90,7 @@ func otherPorts(p platform.PortSubject, all []platform.Listener, c closed) []pla
 type ownerQuestion struct {
 	port      platform.PortSubject
 	units     []platform.Unit // that would stop
+	programs  []platform.Program
 	processes []platform.Process
 	others    []platform.Listener // that would close too
 	agent     platform.ProcessID
@@ -130,6 +112,11 @@ func (q ownerQuestion) refusal() string {
 			return why
 		}
 	}
+	for _, p := range q.programs {
+		if why := guard(q.terms.Protected, p.Name); why != "" {
+			return fmt.Sprintf("%s is never stopped: %s", p.Title, why)
+		}
+	}
 	for _, p := range q.processes {
 		if slices.Contains(q.terms.Protected.Processes, p.Exe) {
 			return fmt.Sprintf("%s is protected by policy", p.Exe)
@@ -144,7 +131,12 @@ func (q ownerQuestion) refusal() string {
 }
 
 func (q ownerQuestion) refusedSocket(l platform.Listener) string {
+	if why := guardProgram(l.Owner); why != "" {
+		return fmt.Sprintf("%s is never ended: it is %s", path.Base(l.Owner.Exe), why)
+	}
 	switch {
+	case l.Protocol == platform.UDP && (l.Port == 68 || l.Port == 546):
+		return "this computer gets its network address through it (DHCP)"
 	case l.Port == 53 && l.Address.IsLoopback():
 		return "it is this computer's own name server: without it no name on the network is found"
 	case slices.Contains(q.terms.Protected.Processes, l.Owner.Exe):
@@ -155,7 +147,10 @@ func (q ownerQuestion) refusedSocket(l platform.Listener) string {
 	return ""
 }
 
-// refusedOther refuses on account of another port that the owner serves.
+// refusedOther refuses on account of another port that the owner serves. Denying
+// the unit one port (SocketBindDeny=) is no way out: systemd of Debian 12 is built
+// without it and says nothing, and most servers do not start at all when one of
+// their ports is refused.
 func (q ownerQuestion) refusedOther(l platform.Listener) string {
 	rule := platform.PortRule{Protocol: l.Protocol, First: l.Port, Last: l.Port}
 	switch {
@@ -164,34 +159,6 @@ func (q ownerQuestion) refusedOther(l platform.Listener) string {
 	case covers(q.terms.Allowed, rule) && l.Reach != platform.ReachLoopback:
 		return fmt.Sprintf("%s also serves %s, which policy allows; a person has to take %s out of its settings",
 			programName(q.port), rule, portRule(q.port))
-	}
-	return ""
-}
-
-// refusedUnit refuses a unit that is guarded, or that something guarded needs.
-func refusedUnit(protected Protected, u platform.Unit) string {
-	if why := guard(protected, u.Name); why != "" {
-		return fmt.Sprintf("%s is never stopped: %s", u.Name, why)
-	}
-	for _, name := range u.RequiredBy {
-		if why := guard(protected, name); why != "" {
-			return fmt.Sprintf("%s is not stopped: %s needs it, which is %s", u.Name, name, why)
-		}
-	}
-	return ""
-}
-
-// guard says why a unit is never stopped; "" if it may be.
-func guard(protected Protected, unit string) string {
-	for _, pattern := range protected.Units {
-		if ok, err := path.Match(pattern, unit); err == nil && ok || pattern == strings.TrimSuffix(unit, path.Ext(unit)) {
-			return "protected by policy"
-		}
-	}
-	for _, g := range guardedUnits {
-		if ok, err := path.Match(g.pattern, unit); err == nil && ok {
-			return g.why
-		}
 	}
 	return ""
 }

@@ -128,6 +128,7 @@ type Agent struct {
 	changedBy       string              // who changed them, by the last event
 	tampering       damped
 	isolating
+	binds    preempting
 	waiters  []waiter
 	recorded map[string][32]byte // digests of the threats as the journal has them
 	lines    uint64              // written to the history in this run
@@ -212,6 +213,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.trouble(troublePolicyWatch, fmt.Errorf("the policy folder cannot be watched, so a change counts from the next look on: %w", err))
 	}
 	events := a.cfg.Host.Observer.Events(ctx)
+	attempts := a.cfg.Host.Binds.Attempts(ctx)
 	go a.work(ctx, a.glances)
 	for range lookers {
 		go a.work(ctx, a.looks)
@@ -250,6 +252,12 @@ func (a *Agent) Run(ctx context.Context) error {
 			continue
 		case then := <-a.results:
 			then(ctx)
+		case t, ok := <-attempts:
+			if !ok {
+				attempts = nil
+				break
+			}
+			a.refusedBind(t)
 		case e, ok := <-events:
 			if !ok {
 				events = nil
@@ -289,6 +297,7 @@ func (a *Agent) turn(ctx context.Context) {
 	a.waitNoMore()
 	// Lessen.
 	a.restrict(ctx, now)
+	a.preempt(now)
 	// Eliminate.
 	a.remediate(now)
 	a.clearFlags()
@@ -351,6 +360,7 @@ func (a *Agent) facts(now time.Time) policy.Facts {
 		Now: now, Disruptive: a.state.Disruptive, Paused: a.state.Pause != nil,
 		Isolation: a.state.Isolation != nil, IsolationHeldOff: a.state.IsolationHoldOff != nil,
 		Host: a.snapshot, Terms: a.terms, InForce: a.state.Restrictions,
+		Denied: a.state.Denied, Undeniable: a.binds.undeniable,
 	}
 }
 
@@ -386,6 +396,9 @@ func (a *Agent) untilNext() time.Duration {
 	}
 	for _, until := range a.deadlines() {
 		sooner(until)
+	}
+	if wait := a.binds.refused.wait(now); wait > 0 {
+		sooner(now.Add(wait))
 	}
 	for _, wait := range a.waits() {
 		sooner(now.Add(wait))

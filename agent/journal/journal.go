@@ -68,6 +68,8 @@ type State struct {
 	// Restrictions is the last state that was put in force: what a start without
 	// a readable policy keeps in force.
 	Restrictions platform.Restrictions `json:"restrictions"`
+	// Denied are the ports that no program was to open, as they were in force last.
+	Denied []platform.BindRule `json:"denied,omitempty"`
 	// Addresses are those of the names that stay reachable in isolation, as last
 	// looked up: an isolated host may not be able to look them up again.
 	Addresses map[string][]netip.Addr `json:"addresses,omitempty"`

@@ -28,6 +28,7 @@ type Machine struct {
 	gaps      []platform.Gap
 	sessions  []platform.Session
 	inForce   platform.Restrictions
+	denied    []platform.BindRule
 	units     []*unit
 	procs     []*process
 	programs  []*program
@@ -184,7 +185,7 @@ func (m *Machine) Reboot() {
 func (m *Machine) boot(at time.Time) {
 	m.boots++
 	m.booted = at
-	m.inForce = platform.Restrictions{}
+	m.inForce, m.denied = platform.Restrictions{}, nil
 	m.sessions = nil
 	kept := m.procs
 	m.procs, m.lastPID = nil, AgentPID+100*m.boots

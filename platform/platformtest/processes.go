@@ -69,7 +69,7 @@ func (m *Machine) spawn(p *process) int {
 	}
 	n.listens = nil
 	for _, l := range p.listens {
-		if !covered(m.inForce.Denied, l.Protocol, l.Port) {
+		if m.mayOpen(&n, l) {
 			n.listens = append(n.listens, m.opened(l))
 		}
 	}

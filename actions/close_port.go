@@ -119,6 +119,9 @@ func reopenPort(ctx context.Context, h *platform.Host, o Order) error {
 		return err
 	}
 	if err := errors.Join(reopenUnits(ctx, h, c), reopenPrograms(ctx, h, c)); err != nil {
+		if errors.Is(err, platform.ErrChanged) {
+			err = fmt.Errorf("%w; it is left as it is now%s", err, c.byHand())
+		}
 		return fmt.Errorf("undo: %w", err)
 	}
 	var ended []string

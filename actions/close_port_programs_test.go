@@ -3,8 +3,10 @@ package actions
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/firebreak-sec/firebreak/platform"
 	"github.com/firebreak-sec/firebreak/platform/platformtest"
@@ -126,4 +128,46 @@ func TestClosePortPassesFaultsOfSupervisorsOn(t *testing.T) {
 	if err := ClosePort.Undo(t.Context(), m.Host(), o); !errors.Is(err, planted) {
 		t.Error(err)
 	}
+}
+
+func TestClosePortEndsTheCopyThatAProcessLeavesBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := platformtest.New()
+		m.AddCopying("/srv/miner", 5, platformtest.Listen(platform.TCP, "*:4444"))
+		o := portOrder(m, platform.TCP, 4444)
+		r, err := closeIt(t, m, &o)
+		if err != nil || len(r.Done) != 2 || open(m, 4444) {
+			t.Fatal(r, err)
+		}
+	})
+}
+
+func TestClosePortGivesUpOnWhatComesBackFromNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := platformtest.New()
+		m.AddPersistent("/srv/miner", platformtest.Listen(platform.TCP, "*:4444"))
+		o := portOrder(m, platform.TCP, 4444)
+		if r, err := closeIt(t, m, &o); !errors.Is(err, ErrCannot) || len(r.Done) != 1+maxCopies {
+			t.Fatal(r, err)
+		}
+	})
+}
+
+func TestClosePortSparesAnotherProcessWithThePID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := platformtest.New()
+		pid := m.AddProcess("/usr/bin/nc", platformtest.Listen(platform.TCP, "*:4444"))
+		o := portOrder(m, platform.TCP, 4444)
+		p, err := ClosePort.Preview(t.Context(), m.Host(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Inverse = p.Inverse
+		m.Kill(pid)
+		m.Reuse(pid, "/usr/bin/editor")
+		r, err := ClosePort.Do(t.Context(), m.Host(), o)
+		if err != nil || len(r.Done) != 0 || slices.ContainsFunc(m.Calls(), func(c string) bool { return strings.HasPrefix(c, "Processes.End") }) {
+			t.Fatal(r, err, m.Calls())
+		}
+	})
 }

@@ -82,3 +82,13 @@ func supervisorName(kind string) string {
 	}
 	return kind
 }
+
+// byHand says how a person puts back what undo leaves alone; "" if that is for
+// its supervisor to know.
+func (c closed) byHand() string {
+	if len(c.Units) == 0 {
+		return ""
+	}
+	names := strings.Join(unitNames(c.Units), " ")
+	return fmt.Sprintf("; to have it back all the same, run as root: systemctl unmask %s; systemctl enable --now %s", names, names)
+}

@@ -18,6 +18,9 @@ const (
 	// supervisors start one again within a second.
 	respawnWindow = 2 * time.Second
 	respawnTurn   = 200 * time.Millisecond
+	// maxCopies is how many copies of itself a process may leave behind before it
+	// counts as one that something else starts.
+	maxCopies = 3
 )
 
 // parentsFirst orders processes so that none is ended while another of them
@@ -58,12 +61,45 @@ func endProcesses(ctx context.Context, h *platform.Host, o Order, processes []pl
 	if len(done) == 0 || o.Subject.Port == nil {
 		return done, nil
 	}
-	return done, watchRespawn(ctx, h, *o.Subject.Port, processes)
+	port := *o.Subject.Port
+	for copies := 0; ; copies++ {
+		l, err := watchRespawn(ctx, h, port, processes)
+		if l == nil || err != nil {
+			return done, err
+		}
+		p, left, err := leftBehind(ctx, h, *l)
+		if err != nil {
+			return done, fmt.Errorf("close port: %w", err)
+		}
+		if !left || copies == maxCopies {
+			return done, fmt.Errorf("close %s: it came back: something starts it again%s: %w", portRule(port), starter(ctx, h, l.Owner), ErrCannot)
+		}
+		// It knows by now that it is to end, and would make another copy.
+		if err := h.Processes.End(ctx, p.ProcessID, 0); err != nil {
+			return done, fmt.Errorf("close port: %w", err)
+		}
+		processes = append(processes, p)
+		done = append(done, fmt.Sprintf("ended the copy of itself that %s left behind (process %d)", p.Name, p.PID))
+	}
 }
 
-// watchRespawn returns ErrCannot if the program listens again within the
-// respawn window: then something keeps it alive, and ending it is in vain.
-func watchRespawn(ctx context.Context, h *platform.Host, port platform.PortSubject, ended []platform.Process) error {
+// leftBehind tells whether the holder of a socket is nobody's: a copy that an
+// ended process made of itself, rather than the work of something that starts it.
+func leftBehind(ctx context.Context, h *platform.Host, l platform.Listener) (platform.Process, bool, error) {
+	p, err := h.Processes.Inspect(ctx, l.Owner.PID)
+	if errors.Is(err, platform.ErrGone) {
+		return p, false, nil
+	}
+	if err != nil {
+		return p, false, err
+	}
+	kept, err := h.Supervisors.Find(ctx, l)
+	return p, err == nil && len(kept) == 0 && p.PPID == 1 && p.Start == l.Owner.Start && !ofUnit(l), err
+}
+
+// watchRespawn returns the listener of a program that listens again within the
+// respawn window, or nil: then something keeps it alive.
+func watchRespawn(ctx context.Context, h *platform.Host, port platform.PortSubject, ended []platform.Process) (*platform.Listener, error) {
 	turn := time.NewTicker(respawnTurn)
 	defer turn.Stop()
 	window := time.NewTimer(respawnWindow)
@@ -71,17 +107,17 @@ func watchRespawn(ctx context.Context, h *platform.Host, port platform.PortSubje
 	for {
 		s, err := h.Observer.Snapshot(ctx, platform.Parts{platform.PartListeners, platform.PartOwners})
 		if err != nil {
-			return fmt.Errorf("look whether it came back: %w", err)
+			return nil, fmt.Errorf("look whether it came back: %w", err)
 		}
 		if l := respawned(s, port, ended); l != nil {
-			return fmt.Errorf("close %s: it came back: something starts it again%s: %w", portRule(port), starter(ctx, h, l.Owner), ErrCannot)
+			return l, nil
 		}
 		select {
 		case <-turn.C:
 		case <-window.C:
-			return nil
+			return nil, nil
 		case <-ctx.Done():
-			return fmt.Errorf("look whether it came back: %w", ctx.Err())
+			return nil, fmt.Errorf("look whether it came back: %w", ctx.Err())
 		}
 	}
 }

@@ -16,6 +16,7 @@ type process struct {
 	listens    []platform.Listener
 	persistent bool // something that is no unit starts it again, also after a reboot
 	ended      bool
+	copies     int      // of itself that it leaves behind when it is asked to end, one after the other
 	keeper     *program // the program of a supervisor that it is, or nil
 }
 
@@ -28,6 +29,34 @@ func (m *Machine) AddProcess(exe string, listeners ...platform.Listener) int {
 	m.spawn(p)
 	m.tell(platform.PartListeners, exe+" started")
 	return m.lastPID
+}
+
+// AddCopying starts a process that, asked to end, leaves a copy of itself behind,
+// and that copy the next: so many of them, but none if it is killed at once.
+func (m *Machine) AddCopying(exe string, copies int, listeners ...platform.Listener) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spawn(&process{Process: platform.Process{Exe: exe, User: "lena", UID: 1000, PPID: 1}, listens: listeners, copies: copies})
+	m.tell(platform.PartListeners, exe+" started")
+}
+
+// AddPersistent starts a process that comes back whenever it ends, and of which
+// nobody can see what starts it.
+func (m *Machine) AddPersistent(exe string, listeners ...platform.Listener) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spawn(&process{Process: platform.Process{Exe: exe, User: "lena", UID: 1000, PPID: 1}, listens: listeners, persistent: true})
+	m.tell(platform.PartListeners, exe+" started")
+}
+
+// Reuse starts a process that gets the pid of one that has ended.
+func (m *Machine) Reuse(pid int, exe string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	last := m.lastPID
+	m.lastPID = pid - 3
+	m.process(m.spawn(&process{Process: platform.Process{Exe: exe, User: "lena", UID: 1000, PPID: 1}})).Start++
+	m.lastPID = last
 }
 
 // AddSupervised starts a process that a supervisor, which is no service manager,
@@ -110,7 +139,11 @@ func (m *Machine) end(pid int) {
 			return
 		}
 	}
-	if p.persistent {
+	switch {
+	case p.persistent:
+		m.spawn(p)
+	case p.copies > 0:
+		p.copies--
 		m.spawn(p)
 	}
 }
@@ -145,13 +178,16 @@ func (p processes) Children(_ context.Context, pid int) ([]int, error) {
 	return pids, nil
 }
 
-func (p processes) End(_ context.Context, id platform.ProcessID, _ time.Duration) error {
+func (p processes) End(_ context.Context, id platform.ProcessID, grace time.Duration) error {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
 	if err := p.m.called("Processes.End", id.PID); err != nil {
 		return err
 	}
 	if found := p.m.process(id.PID); found != nil && found.Start == id.Start {
+		if grace == 0 {
+			found.copies = 0
+		}
 		p.m.end(id.PID)
 	}
 	return nil

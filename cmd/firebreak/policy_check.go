@@ -28,7 +28,7 @@ func newPolicyCheck(e *env) *cobra.Command {
 func (e *env) policyCheck(ctx context.Context, file string) error {
 	out := localapi.PolicyCheck{
 		Schema: localapi.Schema, File: file,
-		Problems: []localapi.PolicyProblem{}, Warnings: []string{}, WouldShut: []localapi.PortJudgement{}, Gaps: []localapi.Gap{},
+		Problems: []localapi.PolicyProblem{}, Warnings: []string{}, WouldShut: []localapi.PortJudgement{}, Preempts: []string{}, Gaps: []localapi.Gap{},
 	}
 	data, err := configs.ReadPolicyFile(file)
 	if err != nil {
@@ -68,6 +68,7 @@ func (e *env) wouldShut(ctx context.Context, p configs.Policy, out *localapi.Pol
 	for _, f := range found {
 		out.WouldShut = append(out.WouldShut, judgementOf(f))
 	}
+	out.Preempts = append(out.Preempts, preempts(p, snapshot)...)
 	return nil
 }
 
@@ -124,6 +125,13 @@ func policyCheckScreen(p *page, c localapi.PolicyCheck) {
 		}
 		s := j.Subject.Port
 		p.row(label, fmt.Sprintf("%s %d of %s, by plan %s (%s)", s.Protocol, s.Port, ownerOf(*s), text(j.Plan), text(j.Because)), 2)
+	}
+	for i, port := range c.Preempts {
+		label := "Beforehand"
+		if i > 0 {
+			label = ""
+		}
+		p.row(label, port, 2)
 	}
 	for i, warning := range c.Warnings {
 		label := "Beware"

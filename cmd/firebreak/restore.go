@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -63,17 +64,37 @@ func (e *env) restore(ctx context.Context) (string, error) {
 		return "An agent has run since this computer was started; what is in force now stays so.", nil
 	}
 	want, left := agent.AtBoot(state, boot, now)
-	if want.Zero() {
+	if want.Zero() && len(state.Denied) == 0 {
 		if damage != nil {
 			return "", fmt.Errorf("restore what was in force: nothing is known of it: %w", damage)
 		}
 		return "Nothing was in force.", nil
 	}
-	said, err := e.putInForce(ctx, want, left)
+	var said string
+	if !want.Zero() {
+		said, err = e.putInForce(ctx, want, left)
+	}
+	said = strings.TrimSpace(said + e.denyAgain(ctx, state.Denied))
 	if damage != nil {
 		said += " The journal is damaged: this is the newest state that could be read of it."
 	}
 	return said, err
+}
+
+// denyAgain keeps programs from opening the ports that they were kept from before.
+// That it fails holds up nothing: the agent tries it again, and blocks them.
+func (e *env) denyAgain(ctx context.Context, rules []platform.BindRule) string {
+	if len(rules) == 0 {
+		return ""
+	}
+	var ports []platform.PortRule
+	for _, r := range rules {
+		ports = append(ports, r.PortRule)
+	}
+	if err := e.host("").Binds.Deny(ctx, rules); err != nil {
+		return fmt.Sprintf(" Programs can open %s until the agent runs: %v.", platform.PortList(ports), err)
+	}
+	return " No program may open, as before: " + platform.PortList(ports) + "."
 }
 
 // putInForce applies what was in force, unless something is in force already:

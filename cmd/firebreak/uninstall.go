@@ -143,6 +143,9 @@ func removeServices(services []ownService, say func(string, ...any)) error {
 // left.
 func (e *env) releaseAll(ctx context.Context, say func(string, ...any)) error {
 	host := e.host("")
+	if err := letBind(ctx, host, say); err != nil {
+		return err
+	}
 	firewall := host.Firewall
 	before, _ := firewall.InForce(ctx) // only to say what was released
 	err := applyAlone(ctx, firewall, platform.Restrictions{})
@@ -172,6 +175,29 @@ func (e *env) releaseAll(ctx context.Context, say func(string, ...any)) error {
 	}
 	if before.Isolation != nil {
 		say("removed: the login banner that told of the isolation")
+	}
+	return nil
+}
+
+// letBind lets programs open ports again, and reads back that they may.
+func letBind(ctx context.Context, host *platform.Host, say func(string, ...any)) error {
+	before, _ := host.Binds.Denied(ctx) // only to say what was released
+	if err := host.Binds.Deny(ctx, nil); err != nil {
+		return err
+	}
+	left, err := host.Binds.Denied(ctx)
+	if err != nil {
+		return fmt.Errorf("see that programs may open ports again: %w", err)
+	}
+	if len(left) > 0 {
+		return errors.New("programs are still kept from opening ports after the release")
+	}
+	var ports []platform.PortRule
+	for _, r := range before {
+		ports = append(ports, r.PortRule)
+	}
+	if len(ports) > 0 {
+		say("released: programs may open %s again", platform.PortList(ports))
 	}
 	return nil
 }

@@ -65,6 +65,17 @@ func TestTheCut(t *testing.T) {
 	}
 }
 
+func TestAnIsolationTellsWhatItCosts(t *testing.T) {
+	b := newBench(t, enforcing+keeping)
+	b.m.AddSession(platform.Session{User: "lena", Terminal: "pts/1", Remote: "192.0.2.77"})
+	b.m.AddProcess("/usr/bin/X", tcp("0.0.0.0:6000"))
+	b.look()
+	x := b.only(6000)
+	if len(x.Actions) != 1 || !strings.Contains(strings.Join(x.Actions[0].Costs, "; "), "the session of lena from 192.0.2.77 ends") {
+		t.Errorf("got %+v", x.Actions)
+	}
+}
+
 func TestPeopleAreToldAllTheyNeed(t *testing.T) {
 	b := newBench(t, enforcing+keeping)
 	b.m.AddSession(platform.Session{User: "lena", Terminal: "pts/0"})

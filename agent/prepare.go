@@ -34,6 +34,7 @@ type cut struct {
 	told   bool
 	asked  time.Duration           // when people were begun to be told
 	users  []string                // who was told
+	costs  []string                // what the user loses by it
 	lost   *journal.IsolationProof // the isolation that somebody took away, and that is put back
 }
 
@@ -97,7 +98,7 @@ func (a *Agent) prepare(claims []policy.Claim) {
 		for _, peer := range j.answered {
 			a.answered[peer] = a.boot().Uptime
 		}
-		next.judged = true
+		next.judged, next.costs = true, j.preview.Costs
 		a.tell(next)
 	})
 }

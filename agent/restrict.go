@@ -185,9 +185,13 @@ func (a *Agent) mitigated(t *threat.Threat, name string, claims []policy.Claim, 
 			because = c.Because
 		}
 	}
+	var costs []string
+	if name == actions.IsolateHost.Name && a.last != nil {
+		costs = a.last.costs
+	}
 	t.Did(threat.Act{
 		Name: name, Kind: string(actions.Mitigation), At: now, By: "policy", Result: "done",
-		Detail: because, Undoable: true,
+		Detail: because, Undoable: true, Costs: costs,
 	})
 	a.note("result", t.ID, name, "in force ("+because+"). The threat itself is still there")
 	if actions.ByName(name).Disruptive {

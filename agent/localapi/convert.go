@@ -99,7 +99,7 @@ func ThreatOf(t threat.Threat) Threat {
 		FirstSeen: utc(t.FirstSeen), LastSeen: utc(t.LastSeen), ResolvedAt: utc(t.ResolvedAt),
 		Recurrences: t.Recurrences, Actions: each(t.Actions, actOf), Verdict: opt(t.Verdict),
 		Proofs: each(t.Proofs, proofOf), Looks: each(t.Looks, lookOf), Plan: opt(t.Plan), Because: opt(t.Because),
-		Attempts: t.Attempts, Approved: opt(t.Approved),
+		Flaps: t.Flaps, FlapsSince: utc(t.FlapsSince), Attempts: t.Attempts, Approved: opt(t.Approved),
 	}
 	if len(t.Evidence) > 0 {
 		w.Evidence = each(t.Evidence, same)

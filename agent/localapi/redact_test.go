@@ -28,7 +28,7 @@ var classes = map[string]string{
 
 	"threats.id": open, "threats.detector": open, "threats.severity": open, "threats.stage": open,
 	"threats.waiting_for": open, "threats.in_force": open, "threats.summary": sentence, "threats.next": sentence,
-	"threats.first_seen": open, "threats.last_seen": open, "threats.resolved_at": open, "threats.recurrences": open,
+	"threats.first_seen": open, "threats.last_seen": open, "threats.resolved_at": open, "threats.recurrences": open, "threats.flaps": open, "threats.flaps_since": open,
 	"threats.verdict": open, "threats.evidence": gone, "threats.plan": open, "threats.because": sentence,
 	"threats.attempts": open, "threats.approved_by": gone,
 	"threats.actions.seq": open, "threats.actions.name": open, "threats.actions.kind": open, "threats.actions.at": open,

@@ -133,6 +133,8 @@ type Threat struct {
 	LastSeen    *time.Time       `json:"last_seen"`
 	ResolvedAt  *time.Time       `json:"resolved_at"`
 	Recurrences int              `json:"recurrences"`
+	Flaps       int              `json:"flaps"`       // how often it closed and opened again since
+	FlapsSince  *time.Time       `json:"flaps_since"` // null if it did not
 	Actions     []Act            `json:"actions"`
 	Verdict     *detect.Verdict  `json:"verdict"`
 	Proofs      []Proof          `json:"proofs"`

@@ -91,10 +91,7 @@ type PolicyCheck struct {
 	Warnings []string        `json:"warnings"` // what is valid, and widens what gets in or out
 	// WouldShut are the open ports of this host that it would shut now.
 	WouldShut []PortJudgement `json:"would_shut"`
-	// Preempts are the ports that it shuts before anything listens there, each with
-	// who listens there now.
-	Preempts []string `json:"preempts"`
-	Gaps     []Gap    `json:"gaps"`
+	Gaps      []Gap           `json:"gaps"`
 }
 
 // PolicyProblem is one mistake in a policy file.
@@ -120,7 +117,9 @@ type PortProtocol struct {
 	// Otherwise is what an unknown program that any network could reach there
 	// would be.
 	Otherwise PortJudgement `json:"otherwise"`
-	Protected *string       `json:"protected"` // why it is protected; null if it is not
+	// Preempt are the rules that shut it whether or not anything listens.
+	Preempt   []string `json:"preempt"`
+	Protected *string  `json:"protected"` // why it is protected; null if it is not
 }
 
 // PortJudgement is what policy says of one listener.
@@ -130,6 +129,9 @@ type PortJudgement struct {
 	Severity *configs.Severity `json:"severity"`
 	Plan     *string           `json:"plan"`
 	Because  *string           `json:"because"`
+	// Owner tells who opened it and what starts that, who can reach it and through
+	// what, one sentence each; null where that is not told.
+	Owner []string `json:"owner"`
 }
 
 // ServiceReply is the answer to `firebreak install --json`, and to uninstall,

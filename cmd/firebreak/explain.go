@@ -91,6 +91,9 @@ func what(t localapi.Threat, now time.Time) []string {
 	if t.Recurrences > 0 {
 		seen += ", came back " + count(t.Recurrences, "time")
 	}
+	if t.Flaps > 0 {
+		seen += ", opened and closed " + count(t.Flaps, "time") + " since " + clock(t.FlapsSince, now)
+	}
 	return append(out, seen)
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +45,8 @@ func (e *env) explainPort(ctx context.Context, port uint16, protocols []platform
 	if err != nil {
 		return err
 	}
-	snapshot, err := e.host("").Observer.Snapshot(ctx, portParts)
+	host := e.host("")
+	snapshot, err := host.Observer.Snapshot(ctx, portParts)
 	if err != nil {
 		return fmt.Errorf("%w at this computer: %w", errCouldNotLook, err)
 	}
@@ -58,12 +60,23 @@ func (e *env) explainPort(ctx context.Context, port uint16, protocols []platform
 		one := localapi.PortProtocol{
 			Protocol: protocol, Listeners: []localapi.PortJudgement{},
 			Otherwise: judgementOf(x.Otherwise), Protected: ptr(x.Protected),
+			Preempt: append([]string{}, preemptLines(policy, protocol, port, x.Protected)...),
 		}
 		for _, f := range x.Findings {
-			one.Listeners = append(one.Listeners, judgementOf(f))
+			j := judgementOf(f)
+			j.Owner = append(j.Owner, ownerLines(ctx, host, *f.Subject.Port)...)
+			one.Listeners = append(one.Listeners, j)
 		}
 		out.Protocols = append(out.Protocols, one)
 		lines = append(lines, x.Lines()...)
+		for _, j := range one.Listeners {
+			for _, line := range j.Owner {
+				lines = append(lines, fmt.Sprintf("%s port %d: %s.", strings.ToUpper(string(protocol)), port, line))
+			}
+		}
+		for _, line := range one.Preempt {
+			lines = append(lines, fmt.Sprintf("%s port %d: %s.", strings.ToUpper(string(protocol)), port, line))
+		}
 	}
 	return e.show(out, func(p *page) {
 		for _, line := range lines {

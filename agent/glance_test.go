@@ -206,7 +206,8 @@ func TestThePaceOfGlances(t *testing.T) {
 		t.Errorf("waits %v; want at most %v", w, glanceWait)
 	}
 	now += 10 * time.Second
-	if !glance(2*time.Millisecond) || !glance(2*time.Millisecond) {
+	first := glance(2 * time.Millisecond)
+	if second := glance(2 * time.Millisecond); !first || !second {
 		t.Error("after a rest a glance had to wait")
 	}
 	if p.asked {

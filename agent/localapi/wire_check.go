@@ -91,7 +91,10 @@ type PolicyCheck struct {
 	Warnings []string        `json:"warnings"` // what is valid, and widens what gets in or out
 	// WouldShut are the open ports of this host that it would shut now.
 	WouldShut []PortJudgement `json:"would_shut"`
-	Gaps      []Gap           `json:"gaps"`
+	// Preempts are the ports that it shuts before anything listens there, each with
+	// who listens there now.
+	Preempts []string `json:"preempts"`
+	Gaps     []Gap    `json:"gaps"`
 }
 
 // PolicyProblem is one mistake in a policy file.

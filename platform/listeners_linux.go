@@ -24,6 +24,7 @@ type listenerReader struct {
 	book     *processBook
 	users    userNames
 	units    *socketUnits
+	kernel   *kernelUnits
 	packages *packages.Index
 	all      []sockets.Socket // this and wanted are kept to be filled again
 	wanted   []sockets.Socket
@@ -42,7 +43,7 @@ func newListenerReader() (*listenerReader, error) {
 	}
 	return &listenerReader{
 		diag: diag, owners: owners, udp: newUDPServices(),
-		book: newProcessBook(), units: newSocketUnits(), packages: packages.New(""),
+		book: newProcessBook(), units: newSocketUnits(), kernel: newKernelUnits(), packages: packages.New(""),
 	}, nil
 }
 

@@ -49,6 +49,9 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) []Gap
 	if err := r.units.learn(ctx, held); err != nil {
 		gaps = append(gaps, Gap{Part: PartOwners, Partial: true, Reason: unknownSocketUnits(len(held), err)})
 	}
+	if err := r.kernel.tell(ctx, found); err != nil {
+		gaps = append(gaps, Gap{Part: PartOwners, Partial: true, Reason: err.Error()})
+	}
 	for _, l := range held {
 		if unit := r.units.unit(l); unit != "" {
 			l.Owner.Unit = unit

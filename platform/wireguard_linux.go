@@ -22,10 +22,19 @@ func genericHeader(command byte) []byte { return []byte{command, 1, 0, 0} }
 
 const genericHeaderLen = 4
 
-// readWireGuard asks the kernel for the peers of an interface, by generic
-// netlink. It needs CAP_NET_ADMIN. The answer holds the interface's private key,
-// which is not looked at.
+// readWireGuard returns the peers of an interface.
 func readWireGuard(index int) ([]tunnelPeer, error) {
+	bodies, err := askWireGuard(index)
+	if err != nil {
+		return nil, err
+	}
+	return parseWireGuard(bodies)
+}
+
+// askWireGuard asks the kernel for an interface, by generic netlink. It needs
+// CAP_NET_ADMIN. The answer holds the interface's private key, which is not
+// looked at.
+func askWireGuard(index int) ([][]byte, error) {
 	nl, err := netlink.Dial(unix.NETLINK_GENERIC, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
@@ -52,7 +61,7 @@ func readWireGuard(index int) ([]tunnelPeer, error) {
 	for i, m := range answers {
 		bodies[i] = m.Data
 	}
-	return parseWireGuard(bodies)
+	return bodies, nil
 }
 
 // genericFamily returns the number that a family of generic netlink has in this

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,7 +125,7 @@ type containers struct {
 type claim struct {
 	id   string // "" is not known: the engine knows it by the port
 	user string // whose engine; "" is the system's
-	unit string // of the system's service manager, that its monitor is in, or ""
+	unit string // of the user's service manager, or the system's, that its monitor is in, or ""
 }
 
 func (s containers) find(ctx context.Context, l Listener) ([]Program, error) {
@@ -152,7 +153,7 @@ func (s containers) find(ctx context.Context, l Listener) ([]Program, error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := s.program(ctx, now, c.user)
+		p, err := s.program(ctx, now, c)
 		if err != nil {
 			return nil, err
 		}
@@ -209,19 +210,23 @@ const (
 	stateStatus = "status" // "running" or "stopped"
 	statePolicy = "restart policy"
 	stateUnits  = "units" // JSON of the units that start it, as they were
+	stateScope  = "scope" // the unit that its monitor was in, if that starts nothing
 )
 
 // program describes a container as it is. It is an ErrUnsupported that the
 // container must not be stopped, because it could not be put back, or because
 // somebody else would start it again at once.
-func (s containers) program(ctx context.Context, c container, user string) (Program, error) {
+func (s containers) program(ctx context.Context, c container, of claim) (Program, error) {
 	p := Program{
-		Kind: s.kind, Name: c.name, User: user, Where: s.where, Title: fmt.Sprintf("container %s (%s)", c.name, c.image),
+		Kind: s.kind, Name: c.name, User: of.user, Where: s.where, Title: fmt.Sprintf("container %s (%s)", c.name, c.image),
 		State: map[string]string{stateID: c.id, statePolicy: c.policy, stateStatus: statusOf(c)},
 		PIDs:  c.pids, Kept: c.kept,
 	}
-	if user != "" {
-		p.Title += " of user " + user
+	if of.user != "" {
+		p.Title += " of user " + of.user
+	}
+	if path.Ext(of.unit) == ".scope" {
+		p.State[stateScope] = of.unit
 	}
 	if c.master != "" {
 		return Program{}, fmt.Errorf("%s is run by %s, which has to stop it: %w", p.Title, c.master, ErrUnsupported)
@@ -237,7 +242,7 @@ func (s containers) program(ctx context.Context, c container, user string) (Prog
 		}
 		if len(units) > 0 {
 			p.State[stateUnits] = string(text)
-			p.Kept = slices.ContainsFunc(units, func(u Unit) bool { return !masked(u) })
+			p.Kept = slices.ContainsFunc(units, startsAgain)
 		}
 	}
 	if c.removed && p.State[stateUnits] == "" {

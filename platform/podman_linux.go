@@ -20,8 +20,8 @@ const (
 
 // askAsUser runs podman as a user, "" being root, by way of systemd: as a unit
 // that is nobody's child. What starts a container runs in a scope, in which the
-// container's monitor stays when podman has ended.
-func askAsUser(user string) func(ctx context.Context, keeps bool, args ...string) ([]byte, error) {
+// container's monitor stays when podman has ended; "" is a scope of any name.
+func askAsUser(user, scopeName string) func(ctx context.Context, keeps bool, args ...string) ([]byte, error) {
 	return func(ctx context.Context, keeps bool, args ...string) ([]byte, error) {
 		const systemdRun = "/usr/bin/systemd-run"
 		for _, name := range []string{systemdRun, podmanProgram} {
@@ -36,6 +36,9 @@ func askAsUser(user string) func(ctx context.Context, keeps bool, args ...string
 			"--property=WorkingDirectory=/", "--property=RuntimeMaxSec=" + strconv.Itoa(int(podmanTimeout.Seconds())),
 		}
 		scope := []string{systemdRun, "--scope", "--quiet", "--collect"}
+		if scopeName != "" {
+			scope = append(scope, "--unit="+scopeName)
+		}
 		if user != "" {
 			uid, err := userID(user)
 			if err != nil {

@@ -9,7 +9,7 @@ import (
 // now reads the container of a program anew, by its ID: another one may have
 // taken its name.
 func (s containers) now(ctx context.Context, p Program) (engine, container, error) {
-	e, err := s.engine(claim{user: p.User})
+	e, err := s.engine(claim{user: p.User, unit: p.State[stateScope]})
 	if err != nil {
 		return nil, container{}, err
 	}
@@ -42,13 +42,17 @@ func (s containers) inspect(ctx context.Context, p Program) (Program, error) {
 		return Program{}, err
 	}
 	for _, u := range now {
-		p.Kept = p.Kept || !masked(u)
+		p.Kept = p.Kept || startsAgain(u)
 		if p.PIDs == nil && running(u.Active) && u.MainPID > 0 {
 			p.PIDs = []int{u.MainPID}
 		}
 	}
 	return p, nil
 }
+
+// startsAgain tells whether something may start a unit. Nothing does if it is
+// masked, or transient and so cannot be.
+func startsAgain(u Unit) bool { return u.File != "masked" && !transient(u) }
 
 func unitNamesOf(units []Unit) []string {
 	var names []string
@@ -110,7 +114,7 @@ func (s containers) restore(ctx context.Context, p Program) error {
 			return err
 		}
 	}
-	if len(units) > 0 {
+	if len(units) > 0 && !isOnlyAtBoot(units) {
 		if err := s.units.Restore(ctx, units); err != nil {
 			return err
 		}
@@ -121,8 +125,17 @@ func (s containers) restore(ctx context.Context, p Program) error {
 			return err
 		}
 	}
-	if c.running || p.State[stateStatus] != "running" {
-		return nil
+	if !c.running && p.State[stateStatus] == "running" {
+		if err := e.run(ctx, c.id, true); err != nil {
+			return err
+		}
 	}
-	return e.run(ctx, c.id, true)
+	if isOnlyAtBoot(units) {
+		return s.units.Restore(ctx, units)
+	}
+	return nil
 }
+
+// isOnlyAtBoot tells whether the units start a container at boot that somebody
+// else started: it does not become theirs by being put back.
+func isOnlyAtBoot(units []Unit) bool { return len(units) == 1 && units[0].Name == podmanRestart }

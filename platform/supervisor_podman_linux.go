@@ -23,7 +23,7 @@ func newPodman() containers {
 			if _, err := os.Stat(podmanProgram); err != nil {
 				return nil, fmt.Errorf("find podman: %w", ErrGone)
 			}
-			return podman{user: c.user, unit: c.unit, units: newServices(), ask: askAsUser(c.user)}, nil
+			return podman{user: c.user, unit: c.unit, units: newServices(), ask: askAsUser(c.user, scopeFor(c.unit))}, nil
 		},
 	}
 }
@@ -35,7 +35,7 @@ const podmanProgram = "/usr/bin/podman"
 // children may not either, and a container that it started would be its child.
 type podman struct {
 	user  string // "" is the system's
-	unit  string // of the system's service manager, that the container was found in, or ""
+	unit  string // that the container was found in, or ""
 	units Services
 	// ask runs podman and returns what it printed. What keeps is what starts a
 	// container, which stays.
@@ -100,7 +100,7 @@ func (p podman) look(ctx context.Context, id string) (container, error) {
 	}
 	c := list[0].container()
 	label := list[0].Config.Labels["PODMAN_SYSTEMD_UNIT"] // from the unit that made it
-	if unit := cmp.Or(label, p.unit); unit != "" {
+	if unit := cmp.Or(label, p.unit); path.Ext(unit) == ".service" {
 		return p.ofUnit(ctx, c, unit, label != "")
 	}
 	return p.ofPolicy(ctx, c)
@@ -202,6 +202,15 @@ func (p podman) run(ctx context.Context, id string, on bool) error {
 	return err
 }
 
+// scopeFor names the scope to start a container in again: the one that its monitor
+// was in, unless podman makes that one itself; "" is any.
+func scopeFor(unit string) string {
+	if path.Ext(unit) != ".scope" || strings.HasPrefix(unit, "libpod-") {
+		return ""
+	}
+	return unit
+}
+
 // containerProcesses tells containers by their processes; the folder is /proc.
 type containerProcesses struct{ proc string }
 
@@ -217,9 +226,7 @@ func (c containerProcesses) podmanClaim(l Listener) (claim, bool) {
 	}
 	for _, pid := range l.Owner.PIDs {
 		if found, ok := c.monitored(pid); ok {
-			if path.Ext(l.Owner.Unit) == ".service" {
-				found.unit = l.Owner.Unit
-			}
+			found.unit = cmp.Or(l.Owner.UserUnit, l.Owner.Unit)
 			return found, true
 		}
 	}

@@ -78,13 +78,15 @@ func TestPreempt(t *testing.T) {
 		{"before the first look, what was denied stays so", nil, Facts{Denied: denied}, "", "tcp 445 but /usr/sbin/smbd, tcp 5900-5901"},
 		{
 			"what cannot be denied is blocked",
-			nil, Facts{Host: host(), Undeniable: []platform.PortRule{{Protocol: platform.TCP, First: 1, Last: 1000}}},
+			nil,
+			Facts{Host: host(), Undeniable: []platform.PortRule{{Protocol: platform.TCP, First: 1, Last: 1000}}},
 			"tcp 20-21, tcp 23-30, tcp 445, " + "tcp 5907, " + block,
 			"tcp 5900-5904, tcp 5906, " + rest + ", tcp 7000",
 		},
 		{
 			"what a person leaves open",
-			[]threat.Threat{left, held}, Facts{Host: host()},
+			[]threat.Threat{left, held},
+			Facts{Host: host()},
 			"tcp 5907, tcp 8000, tcp 8002-8010",
 			first + ", tcp 5900-5903, tcp 5906, " + rest + ", tcp 7000",
 		},
@@ -92,8 +94,11 @@ func TestPreempt(t *testing.T) {
 		{"another one listens", nil, Facts{Host: host(listener(8003, "/usr/bin/bad", platform.ReachAny))}, "tcp 5907, " + block, binds},
 		{"another one listens beside it", nil, Facts{Host: host(listener(8003, "/usr/bin/good", platform.ReachAny), listener(8003, "/usr/bin/bad", platform.ReachAny))}, "tcp 5907, " + block, binds},
 		{"an allowed program listens for this computer alone", nil, Facts{Host: host(listener(8003, "/usr/bin/good", platform.ReachLoopback))}, "tcp 5907, " + block, binds},
-		{"SSH is where it never was", nil, Facts{Host: host(listener(5900, "/usr/sbin/sshd", platform.ReachAny), listener(8005, "/usr/sbin/sshd", platform.ReachAny))},
-			"tcp 5907, tcp 8000-8004, tcp 8006-8010", first + ", tcp 5901-5904, tcp 5906, " + rest + ", tcp 7000"},
+		{
+			"SSH is where it never was", nil,
+			Facts{Host: host(listener(5900, "/usr/sbin/sshd", platform.ReachAny), listener(8005, "/usr/sbin/sshd", platform.ReachAny))},
+			"tcp 5907, tcp 8000-8004, tcp 8006-8010", first + ", tcp 5901-5904, tcp 5906, " + rest + ", tcp 7000",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.facts.Now = noon

@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,14 +95,27 @@ func ownedUnits() []ownedUnit {
 			name: "transient service of a user", port: 7009, user: true, units: []string{"own-userrun.service"},
 			run: []string{"systemd-run", "--user", "--quiet", "--unit=own-userrun", "--property=Restart=always", "/usr/local/bin/serve", "7009"},
 		},
+		{
+			name: "service that refuses to stop", port: 7010, units: []string{"own-stubborn.service"},
+			files: map[string]string{"own-stubborn.service": serves(7010) + "Environment=STUBBORN=1\nTimeoutStopSec=2\nExecStop=/usr/bin/touch /run/asked\n" + boot},
+			start: []string{"enable --now own-stubborn.service"},
+		},
+		{
+			name: "service that opens another port when it stops", port: 7011, units: []string{"own-twice.service"},
+			files: map[string]string{"own-twice.service": serves(7011) +
+				"ExecStopPost=/usr/bin/systemd-run --quiet --unit=twice /usr/local/bin/serve 7012\n" + boot},
+			start: []string{"enable --now own-twice.service"},
+		},
 	}
 }
 
 // serve is a server for tests, "serve PORT ...": it takes connections and closes
-// them. With REEXEC set, a copy of it goes on when it is asked to end.
+// them. Asked to end, it does not with STUBBORN set, and with REEXEC set it leaves
+// a copy of itself behind.
 const serve = `#!/usr/bin/perl
 use strict; use IO::Socket::INET; use IO::Select;
 my @ports = @ARGV;
+$SIG{TERM} = "IGNORE" if $ENV{STUBBORN};
 $SIG{TERM} = sub { exit 0 if fork; setpgrp; exec $0, @ports } if $ENV{REEXEC};
 my $all = IO::Select->new(map {
 	IO::Socket::INET->new(LocalPort => $_, Listen => 64, ReuseAddr => 1, ReusePort => 1) or die "$_: $!"
@@ -195,12 +209,35 @@ func TestOwnerUnits(t *testing.T) {
 		lab.Eventually(t, 10*time.Second, func() error { return n.Attacker.Connect(h.IPv4, o.port) })
 		before[o.name] = o.state(t, h)
 	}
+	// One of its two ports is allowed: it is not stopped for the other.
+	h.Put(t, unitFolder+"shared.service", 0o644, []byte("[Service]\nExecStart=/usr/local/bin/serve 7013 8013\n"))
+	h.Run(t, "systemctl", "start", "shared.service")
+	h.SSH(t, "lena", "exec /usr/local/bin/serve 7014")
+	h.SSH(t, "lena", "REEXEC=1 exec /usr/local/bin/serve 7015")
+	for _, port := range []uint16{7013, 7014, 7015} {
+		lab.Eventually(t, 20*time.Second, func() error { return n.Attacker.Connect(h.IPv4, port) })
+	}
 	h.InstallAgent(t, ownerPolicy)
 	for _, o := range owners {
 		th := resolved(t, h, 60*time.Second, o.port)
 		proved(t, th)
 	}
+	for _, port := range []uint16{7012, 7014, 7015} { // opened by stopping; plain processes
+		resolved(t, h, 30*time.Second, port)
+	}
+	h.WaitThreat(t, 10*time.Second, "port 7013, mitigated, waiting for a person", func(th lab.Threat) bool {
+		return th.IsPort(7013) && th.Stage == "waiting" && slices.Equal(th.InForce, []string{"block-port"})
+	})
+	if err := n.Attacker.Connect(h.IPv4, 7013); err == nil {
+		t.Error("the port of a shared owner is said to be blocked, and the attacker connects")
+	}
+	if err := n.Attacker.Connect(h.IPv4, 8013); err != nil {
+		t.Errorf("the other port of a shared owner: %v", err)
+	}
 	time.Sleep(3 * time.Second)
+	if found := listening(t, h, 7012, 7014, 7015); found != "" {
+		t.Errorf("said to be closed, and listens: %s", found)
+	}
 	for _, o := range owners {
 		if found := listening(t, h, o.port); found != "" {
 			t.Errorf("%s: said to be closed, and listens: %s", o.name, found)
@@ -209,6 +246,7 @@ func TestOwnerUnits(t *testing.T) {
 			t.Errorf("%s: said to be closed, and the attacker connects", o.name)
 		}
 	}
+	h.Run(t, "test", "-e", "/run/asked") // stopped as its own file says
 	h.Reboot(t)
 	time.Sleep(3 * time.Second)
 	for _, o := range owners {
@@ -224,7 +262,12 @@ func TestOwnerUnits(t *testing.T) {
 			t.Errorf("%s: undo: exit code %d: %s%s", o.name, code, out, errs)
 			continue
 		}
-		lab.Eventually(t, 10*time.Second, func() error { return n.Attacker.Connect(h.IPv4, o.port) })
+		lab.Eventually(t, 10*time.Second, func() error {
+			if err := n.Attacker.Connect(h.IPv4, o.port); err != nil {
+				return fmt.Errorf("%s: undone, and: %w: %s", o.name, err, o.state(t, h))
+			}
+			return nil
+		})
 	}
 	for _, o := range owners {
 		if after := o.state(t, h); after != before[o.name] {

@@ -7,16 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
 )
 
-// Close masks, stops and disables, in that order: from the first step on nothing
-// starts the units again, and while the mask is there a Restore knows that what
-// it finds is the agent's doing.
+// Close masks, stops and disables, in that order: while the mask is there a Restore
+// knows that what it finds is the agent's doing. systemd is told of the masks only
+// when the units have stopped: it forgets with the unit file how a unit is to be
+// stopped (ExecStop=, KillSignal=, TimeoutStopSec=).
 func (s systemd) Close(ctx context.Context, units []Unit) error {
 	if err := mayChange(); err != nil {
 		return err
@@ -26,14 +26,15 @@ func (s systemd) Close(ctx context.Context, units []Unit) error {
 		return err
 	}
 	defer conn.Close()
-	if err := s.maskAll(ctx, conn, units); err != nil {
+	if err := s.maskAll(units); err != nil {
 		return err
 	}
+	var names []string
 	for _, u := range units {
-		if err := stopUnit(ctx, conn, u.Name); err != nil {
-			return err
-		}
-		FaultPoint("services.stopped")
+		names = append(names, u.Name)
+	}
+	if err := stopForGood(ctx, conn, names); err != nil {
+		return err
 	}
 	return s.disableAll(ctx, conn, units)
 }
@@ -48,7 +49,7 @@ func mayChange() error {
 // maskAll masks every unit that is not masked yet. A transient unit is left
 // out: nothing pulls it in, and when one that is masked goes away, systemd 252
 // removes the mask and leaves the unit file.
-func (s systemd) maskAll(ctx context.Context, conn *dbus.Conn, units []Unit) error {
+func (s systemd) maskAll(units []Unit) error {
 	for _, u := range units {
 		if masked(u) || transient(u) {
 			continue
@@ -62,7 +63,7 @@ func (s systemd) maskAll(ctx context.Context, conn *dbus.Conn, units []Unit) err
 		}
 	}
 	FaultPoint("services.masked")
-	return reload(ctx, conn)
+	return nil
 }
 
 // disableAll removes the links that enable or alias the units. Masks stay, and
@@ -81,47 +82,6 @@ func (s systemd) disableAll(ctx context.Context, conn *dbus.Conn, units []Unit) 
 		}
 	}
 	return reload(ctx, conn)
-}
-
-// stopUnit stops the unit and waits until it is stopped; a socket unit with all
-// the services it started, one for each connection.
-func stopUnit(ctx context.Context, conn *dbus.Conn, name string) error {
-	sessions, err := connectionsOf(ctx, conn, name)
-	if err != nil {
-		return err
-	}
-	for _, n := range append([]string{name}, sessions...) {
-		err := job(ctx, n, "stop", conn.StopUnitContext)
-		if err != nil && !isNoSuchUnit(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// connectionsOf returns the running services that a socket unit started, one
-// for each connection it accepted.
-func connectionsOf(ctx context.Context, conn *dbus.Conn, socket string) ([]string, error) {
-	accepts, err := acceptsItself(ctx, conn, socket)
-	if err != nil || !accepts {
-		return nil, err
-	}
-	pattern := strings.TrimSuffix(socket, ".socket") + "@*.service"
-	units, err := conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating", "deactivating"}, []string{pattern})
-	if err != nil {
-		return nil, fmt.Errorf("ask systemd for connections of %s: %w", socket, err)
-	}
-	var names []string
-	for _, u := range units {
-		p, err := conn.GetUnitPropertyContext(ctx, u.Name, "TriggeredBy")
-		if err != nil {
-			return nil, fmt.Errorf("ask systemd for %s: %w", u.Name, err)
-		}
-		if triggers, _ := p.Value.Value().([]string); slices.Contains(triggers, socket) {
-			names = append(names, u.Name)
-		}
-	}
-	return names, nil
 }
 
 // Restore looks at every unit first, and leaves alone those that are neither as

@@ -301,7 +301,7 @@ func partly(t *testing.T, s systemd, units []Unit, steps int) {
 	}
 	defer conn.Close()
 	if steps > 0 {
-		err = s.maskAll(ctx, conn, units)
+		err = errors.Join(s.maskAll(units), reload(ctx, conn))
 	}
 	if steps > 1 {
 		err = errors.Join(err, stopUnit(ctx, conn, units[0].Name))

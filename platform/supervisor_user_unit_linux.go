@@ -205,15 +205,7 @@ func (userUnits) close(ctx context.Context, p Program) error {
 		return err
 	}
 	defer conn.Close()
-	if err := reload(ctx, conn); err != nil {
-		return err
-	}
-	for _, name := range p.units() {
-		if err := stopUnit(ctx, conn, name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return stopForGood(ctx, conn, p.units())
 }
 
 func (userUnits) restore(ctx context.Context, p Program) error {

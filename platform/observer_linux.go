@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/firebreak-sec/firebreak/platform/bpf"
+	"github.com/firebreak-sec/firebreak/platform/sockets"
 )
 
 // observer looks at this host, or at another root file system, of which it sees
@@ -16,13 +19,15 @@ type observer struct {
 	root     string
 	firewall Firewall // nil: restrictions cannot be read
 	self     ProcessID
+	kernel   bpf.Kernel    // where ports are told of
+	news     *sockets.News // what it tells
 
 	mu        sync.Mutex      // one look at the listeners at a time: they never wait for what is slow
 	listeners *listenerReader // nil until the first look at listeners
 }
 
 func newObserver(o Options, firewall Firewall) Observer {
-	return &observer{root: o.Root, firewall: firewall, self: ownProcess()}
+	return &observer{root: o.Root, firewall: firewall, self: ownProcess(), kernel: bpf.ThisKernel(), news: &sockets.News{}}
 }
 
 // Snapshot reads the wanted parts of the host.
@@ -82,6 +87,8 @@ func (o *observer) lookAtListeners(ctx context.Context, s *Snapshot, parts Parts
 			s.lack(PartListeners, "open ports cannot be seen: "+err.Error())
 			return
 		}
+		r.owners.Heed(o.news)
+		r.udp.Heed(o.news)
 		o.listeners = r
 	}
 	found, gaps, err := o.listeners.read(ctx, parts.Has(PartOwners))

@@ -217,7 +217,8 @@ func TestEventsNameWhatChanged(t *testing.T) {
 	}
 	defer diag.Close()
 	go func() {
-		watchListeners(ctx, diag, func(p Part, why string) { events <- Event{p, why} }, 5*time.Millisecond)
+		w := &listenerWatch{diag: diag, udp: newUDPServices(), news: &sockets.News{}}
+		w.watch(ctx, func(p Part, why string) { events <- Event{p, why} }, 5*time.Millisecond)
 		close(ended)
 	}()
 	defer func() {

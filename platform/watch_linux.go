@@ -18,7 +18,7 @@ func (o *observer) Events(ctx context.Context) <-chan Event {
 		// Opened before anything runs: a netlink socket belongs to the network
 		// namespace of the thread that opens it. Where one cannot be had the agent
 		// learns of it when it looks, as it does anyway.
-		for _, open := range []func(context.Context) (source, error){o.ruleSource, networkSource, mountSource, listenerSource} {
+		for _, open := range []func(context.Context) (source, error){o.ruleSource, networkSource, mountSource, o.listenerSource} {
 			if run, err := open(ctx); err == nil {
 				go run(ctx, w.say)
 			}

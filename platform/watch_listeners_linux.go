@@ -8,28 +8,40 @@ import (
 	"strings"
 	"time"
 
+	"github.com/firebreak-sec/firebreak/platform/bpf"
 	"github.com/firebreak-sec/firebreak/platform/sockets"
 )
 
-// pollEvery is how long a new listener may go unnoticed. A poll is four dumps of
-// the kernel's tables of listening sockets, some 0.1 ms in all.
+// pollEvery is how long a new listener may go unnoticed where the kernel does not
+// tell of it. A poll is four dumps of the kernel's tables of listening sockets,
+// some 0.1 ms in all.
 const pollEvery = time.Second
 
-// listenerSource polls the listeners. Where the kernel does not answer there is
-// none: the snapshots' gaps say so better than an event could.
-func listenerSource(context.Context) (source, error) {
+// listenerSource lets the kernel tell of ports, or else polls them. Where the
+// kernel does not answer at all there is no source: the snapshots' gaps say so
+// better than an event could.
+func (o *observer) listenerSource(context.Context) (source, error) {
 	diag, err := sockets.Open()
 	if err != nil {
 		return nil, err
 	}
+	w := &listenerWatch{diag: diag, udp: newUDPServices(), news: o.news}
+	at, err := bpf.Here()
+	if err != nil {
+		diag.Close()
+		return nil, err
+	}
 	return func(ctx context.Context, say func(Part, string)) {
 		defer diag.Close()
-		watchListeners(ctx, diag, say, pollEvery)
+		if ports, err := openPorts(o.kernel, at); err == nil {
+			watchPorts(ctx, ports, w, say)
+		}
+		w.watch(ctx, say, pollEvery)
 	}, nil
 }
 
-func watchListeners(ctx context.Context, diag *sockets.Reader, say func(Part, string), every time.Duration) {
-	w := listenerWatch{diag: diag, udp: newUDPServices()}
+// watch polls until ctx ends.
+func (w *listenerWatch) watch(ctx context.Context, say func(Part, string), every time.Duration) {
 	if _, err := w.poll(); err != nil {
 		return
 	}
@@ -52,6 +64,7 @@ func watchListeners(ctx context.Context, diag *sockets.Reader, say func(Part, st
 type listenerWatch struct {
 	diag        *sockets.Reader
 	udp         *sockets.UDPServices
+	news        *sockets.News
 	now, before []sockets.Socket // by cookie
 }
 
@@ -64,8 +77,9 @@ func (w *listenerWatch) poll() (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	now := time.Now()
 	next = slices.DeleteFunc(next, func(s sockets.Socket) bool {
-		return s.Protocol == sockets.UDP && w.udp.HandedOut(s.Port)
+		return s.Protocol == sockets.UDP && w.udp.HandedOut(s.Port) && !w.news.AskedFor(s.Cookie, s.Port, now)
 	})
 	slices.SortFunc(next, byCookie)
 	w.before, w.now = w.now, next
@@ -82,17 +96,31 @@ func (w *listenerWatch) why() string {
 			if _, both := slices.BinarySearchFunc(others, s, byCookie); both {
 				continue
 			}
-			protocol := TCP
-			if s.Protocol == sockets.UDP {
-				protocol = UDP
-			}
-			sentence := fmt.Sprintf("%s %d %s", protocol, s.Port, what)
+			sentence := portSentence(s.Protocol == sockets.TCP, s.Port, what)
 			if !slices.Contains(said, sentence) {
 				said = append(said, sentence)
 			}
 		}
 	}
-	say(w.now, w.before, "began to listen")
-	say(w.before, w.now, "ceased to listen")
+	say(w.now, w.before, began)
+	say(w.before, w.now, ceased)
 	return strings.Join(said, ", ")
+}
+
+// What is said of a port.
+const (
+	began  = "began to listen"
+	ceased = "ceased to listen"
+)
+
+// portSentence says what became of a port: "tcp 445 began to listen".
+func portSentence(tcp bool, port uint16, what string) string {
+	protocol := UDP
+	if tcp {
+		protocol = TCP
+	}
+	if port == 0 { // the kernel tells of it before it chooses
+		return fmt.Sprintf("a port of %s %s", protocol, what)
+	}
+	return fmt.Sprintf("%s %d %s", protocol, port, what)
 }

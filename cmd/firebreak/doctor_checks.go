@@ -32,6 +32,7 @@ var checks = []struct {
 	{"rights", tryRights},
 	{"open ports (sock_diag)", tryPart(platform.PartListeners)},
 	{"owners of ports (/proc)", tryPart(platform.PartOwners)},
+	{"events", tryEvents},
 	{"operating system (os-release)", tryPart(platform.PartOS)},
 	{"services (systemd, D-Bus)", tryServices},
 	{"firewall (nftables)", tryFirewall},
@@ -84,6 +85,19 @@ func tryPart(part platform.Part) func(context.Context, *patient) outcome {
 		}
 		return works(count(len(s.Listeners), "socket") + " read")
 	}
+}
+
+// tryEvents says how the agent learns that a port opens. Where it has to ask for
+// it, it finds the same, only later.
+func tryEvents(context.Context, *patient) outcome {
+	why := platform.ListenerEvents()
+	switch {
+	case why == "":
+		return works("from the kernel (eBPF)")
+	case !privileged():
+		return outcome{localapi.CouldNotTell, "this user may not ask the kernel", "repeat with sudo"}
+	}
+	return works("polled every second: " + why)
 }
 
 func tryServices(ctx context.Context, p *patient) outcome {

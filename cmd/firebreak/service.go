@@ -31,7 +31,8 @@ const (
 // tables stay its own while it is killed or restarted. Stopping the service lets
 // go of it (there is no FileDescriptorStorePreserve=), for whoever uninstalls has
 // to be able to release. A killed agent is started again for ever, since without
-// one an isolation ends.
+// one an isolation ends. The programs that tell of ports count as locked memory on
+// kernels before 5.11.
 const unit = `[Unit]
 Description={{Description}}
 After=dbus.socket systemd-journald.socket
@@ -52,6 +53,7 @@ RuntimeDirectory=firebreak
 RuntimeDirectoryMode=0755
 OOMScoreAdjust=-500
 LimitCORE=0
+LimitMEMLOCK=16M
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes

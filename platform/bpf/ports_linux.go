@@ -18,7 +18,7 @@ import (
 // groups, and of others in the network namespace it was opened in: another host
 // on the same kernel costs nothing. It only watches.
 //
-// It is not for use by two goroutines at once, but for Close.
+// It is not for use by two goroutines at once, but for Interrupt.
 type Ports struct {
 	ring, lost, group, chosen *ebpf.Map
 	closers                   []io.Closer // newest last
@@ -29,13 +29,9 @@ type Ports struct {
 }
 
 // OpenPorts begins to watch. folder is the root of this host's control groups.
-func OpenPorts(k Kernel, folder string) (_ *Ports, err error) {
+func OpenPorts(k Kernel, at Place, folder string) (_ *Ports, err error) {
 	// Reading the types of the kernel takes some megabytes for a moment.
 	defer debug.FreeOSMemory()
-	at, err := herePlace()
-	if err != nil {
-		return nil, err
-	}
 	group, err := unix.Open(folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open control group: %w", err)
@@ -63,7 +59,10 @@ func OpenPorts(k Kernel, folder string) (_ *Ports, err error) {
 	return p, nil
 }
 
-// Close ends watching, and a Next that waits.
+// Interrupt ends a Next that waits, and all that follow. Any goroutine may call it.
+func (p *Ports) Interrupt() { _ = p.reader.Close() } // Close closes it again
+
+// Close ends watching.
 func (p *Ports) Close() error {
 	var errs []error
 	for i := len(p.closers) - 1; i >= 0; i-- {

@@ -128,7 +128,7 @@ func TestPortsOfAnotherHost(t *testing.T) {
 		ours := fmt.Sprintf("%s/fb-ports-%d", root, os.Getpid())
 		check(t, os.Mkdir(ours, 0o755))
 		defer os.Remove(ours)
-		p, err := OpenPorts(ThisKernel(), ours)
+		p, err := OpenPorts(ThisKernel(), here(t), ours)
 		check(t, err)
 		defer p.Close()
 		inNetns(t, func() { // we are in the root's group, and elsewhere

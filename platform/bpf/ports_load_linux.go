@@ -44,6 +44,10 @@ func ThisKernel() Kernel {
 // stateTracepoint is where the kernel tells that a TCP socket changes its state.
 const stateTracepoint = "inet_sock_set_state"
 
+// ErrRing says that the kernel has no ring through which it could tell: it is older
+// than 5.8.
+var ErrRing = errors.New("no ring buffer")
+
 // license is that of what is loaded: the kernel lets programs under another not
 // use some of its functions.
 const license = "GPL"
@@ -67,6 +71,9 @@ func (p *Ports) makeMaps(k Kernel, group int) error {
 		{&p.chosen, "table of sockets", ebpf.MapSpec{Name: "fb_ports_udp", Type: ebpf.LRUHash, KeySize: 8, ValueSize: 8, MaxEntries: mostChosen}},
 	} {
 		made, err := k.NewMap(&m.spec)
+		if err != nil && m.to == &p.ring && !errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("%w: %w", ErrRing, err)
+		}
 		if err != nil {
 			return fmt.Errorf("make map for the %s: %w", m.what, err)
 		}
@@ -84,7 +91,7 @@ func (p *Ports) maps() portMaps {
 }
 
 // watchTCP tells of TCP: by the types of the kernel, or else by its tracepoint.
-func (p *Ports) watchTCP(k Kernel, at portPlace) error {
+func (p *Ports) watchTCP(k Kernel, at Place) error {
 	err := p.watchTyped(k, at)
 	if err == nil {
 		return nil
@@ -98,7 +105,7 @@ func (p *Ports) watchTCP(k Kernel, at portPlace) error {
 	return fmt.Errorf("watch TCP: %w; with tracefs: %w", err, err2)
 }
 
-func (p *Ports) watchTyped(k Kernel, at portPlace) error {
+func (p *Ports) watchTyped(k Kernel, at Place) error {
 	types, err := k.Types()
 	if err != nil {
 		return fmt.Errorf("read the types of the kernel: %w", err)
@@ -190,15 +197,15 @@ func memberOf(types *btf.Spec, name string, path []string) (int32, error) {
 	return int32(at), nil
 }
 
-// herePlace is who reads: this process.
-func herePlace() (portPlace, error) {
+// Here is the place of the calling thread.
+func Here() (Place, error) {
 	var net, pid unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &net); err != nil {
-		return portPlace{}, fmt.Errorf("find network namespace: %w", err)
+		return Place{}, fmt.Errorf("find network namespace: %w", err)
 	}
 	if err := unix.Stat("/proc/self/ns/pid", &pid); err != nil {
-		return portPlace{}, fmt.Errorf("find pid namespace: %w", err)
+		return Place{}, fmt.Errorf("find pid namespace: %w", err)
 	}
 	device := uint64(unix.Major(pid.Dev))<<20 | uint64(unix.Minor(pid.Dev)) // as the kernel has it
-	return portPlace{netNS: uint32(net.Ino), pidDevice: device, pidInode: pid.Ino}, nil
+	return Place{netNS: uint32(net.Ino), pidDevice: device, pidInode: pid.Ino}, nil
 }

@@ -68,7 +68,7 @@ func TestPortsSayWhichStepFailed(t *testing.T) {
 		k := ThisKernel()
 		c.spoil(&k)
 		before := descriptors(t)
-		_, err := OpenPorts(k, root)
+		_, err := OpenPorts(k, here(t), root)
 		if !errors.Is(err, refused) || !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("got %v; want %q", err, c.want)
 		}

@@ -13,8 +13,8 @@ type portMaps struct {
 	chosen int // UDP sockets whose port was asked for by its number: cookie to port
 }
 
-// portPlace is who reads: the numbers by which the kernel knows the namespaces.
-type portPlace struct {
+// Place is who watches: the numbers by which the kernel knows the namespaces.
+type Place struct {
 	netNS     uint32
 	pidDevice uint64
 	pidInode  uint64
@@ -45,7 +45,7 @@ func (w *writer) key(at int32) {
 
 // stateProgram tells of TCP sockets that begin or cease to listen. It gets the
 // socket, the old state and the new one.
-func stateProgram(f portFields, at portPlace, m portMaps) asm.Instructions {
+func stateProgram(f portFields, at Place, m portMaps) asm.Instructions {
 	w := &writer{}
 	w.add(
 		asm.Mov.Reg(asm.R6, asm.R1),
@@ -96,7 +96,7 @@ const (
 
 // tracepointProgram does the same where the kernel does not describe its types. It
 // knows neither the cookie of a socket nor its namespace.
-func tracepointProgram(at portPlace, m portMaps) asm.Instructions {
+func tracepointProgram(at Place, m portMaps) asm.Instructions {
 	w := &writer{}
 	w.add(
 		asm.Mov.Reg(asm.R6, asm.R1),
@@ -173,7 +173,7 @@ func (w *writer) reserve(m portMaps) {
 
 // process tells who it was: the user, and the process as the reader's namespace
 // numbers it.
-func (w *writer) process(at portPlace) {
+func (w *writer) process(at Place) {
 	w.add(
 		asm.FnGetCurrentUidGid.Call(),
 		asm.StoreMem(asm.R8, portUID, asm.R0, asm.Word),

@@ -57,6 +57,13 @@ func inNetns(t testing.TB, f func()) {
 	}
 }
 
+func here(t testing.TB) Place {
+	t.Helper()
+	at, err := Here()
+	check(t, err)
+	return at
+}
+
 // portsHere watches the namespace of the calling thread. Whoever else uses the
 // machine listens elsewhere, and is left out.
 type portsHere struct {
@@ -67,7 +74,7 @@ type portsHere struct {
 
 func watchHere(t testing.TB, k Kernel) *portsHere {
 	t.Helper()
-	p, err := OpenPorts(k, unified(t))
+	p, err := OpenPorts(k, here(t), unified(t))
 	if err != nil {
 		t.Errorf("OpenPorts: %v", err)
 		runtime.Goexit()

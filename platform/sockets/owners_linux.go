@@ -54,6 +54,7 @@ type Owners struct {
 	sockets  map[uint64]*socket
 	groups   map[uint64]*group // by the ID of a control group
 	everyone *group
+	news     *News  // or nil
 	list     []byte // what cgroup.procs is read into
 	started  time.Time
 	cost     time.Duration // of searching everyone, so far
@@ -175,9 +176,11 @@ func (o *Owners) track(now []Socket) {
 		if s == nil {
 			s = &socket{inode: now[i].Inode}
 			o.sockets[now[i].Cookie] = s
-			if s.inode != 0 {
+			if s.inode != 0 && !o.hinted(now[i].Cookie, s) {
 				s.move(o.groupOf(now[i].Cgroup))
 			}
+		} else if s.inode != 0 && s.group == nil {
+			s.join(o.groupOf(now[i].Cgroup))
 		}
 		s.tracked = true
 	}

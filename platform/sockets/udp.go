@@ -27,14 +27,30 @@ const remembered = 512
 //     many short-lived sockets of a resolver would repeat a port by chance.
 //
 // Who holds it tells of two more, which the caller decides: a socket that a
-// service manager holds, or no process at all (WireGuard), serves. What remains
-// unseen is a service that chose a port from the kernel's range and has not
+// service manager holds, or no process at all (WireGuard), serves.
+//
+// Where the kernel tells which sockets asked for their port by its number, those
+// serve at once, and others that are newer than the telling never do. Else a
+// service that chose a port from the kernel's range remains unseen until it has
 // restarted since the first look.
 type UDPServices struct {
 	first, last uint16
 	reserved    []span
 	tenants     map[place]tenant
+	news        *News               // or nil
+	era         int                 // of the news
+	earlier     map[uint64]struct{} // sockets that were there when it began
 }
+
+// origin is how a socket came to its port.
+type origin int
+
+// The later outweighs the earlier for sockets that share a place.
+const (
+	givenPort   origin = iota - 1 // the kernel handed it out
+	unknownPort                   // nobody told
+	askedPort                     // it asked for it by its number
+)
 
 // span is a range of ports, both ends included.
 type span struct{ first, last uint16 }
@@ -52,7 +68,11 @@ type tenant struct {
 	latest  time.Time
 	before  bool // another socket had settled here before
 	settled bool
+	origin  origin
 }
+
+// Heed lets the memory make use of what the kernel tells.
+func (u *UDPServices) Heed(n *News) { u.news = n }
 
 // NewUDPServices returns an empty memory. The texts are those of
 // ip_local_port_range and ip_local_reserved_ports under /proc/sys/net/ipv4;
@@ -91,6 +111,7 @@ func (u *UDPServices) HandedOut(port uint16) bool {
 
 // Look remembers the UDP sockets that are there now.
 func (u *UDPServices) Look(all []Socket, now time.Time) {
+	begins := u.begin()
 	for i := range all {
 		s := &all[i]
 		if s.Protocol != UDP || !u.HandedOut(s.Port) {
@@ -104,6 +125,9 @@ func (u *UDPServices) Look(all []Socket, now time.Time) {
 		case t.cookie != s.Cookie && !t.latest.Equal(now): // else its twin, IPv4 and IPv6
 			t = tenant{cookie: s.Cookie, since: now, before: t.settled || t.before}
 		}
+		if o := u.originOf(s, begins, now); o > t.origin || !t.latest.Equal(now) {
+			t.origin = o
+		}
 		t.latest = now
 		t.settled = now.Sub(t.since) >= settled
 		u.tenants[at] = t
@@ -111,6 +135,36 @@ func (u *UDPServices) Look(all []Socket, now time.Time) {
 	if len(u.tenants) > remembered {
 		u.forget(now)
 	}
+}
+
+// begin tells whether this is the first look since the kernel tells everything.
+func (u *UDPServices) begin() bool {
+	if u.news == nil {
+		return false
+	}
+	era := u.news.Told()
+	if era == u.era {
+		return false
+	}
+	u.era, u.earlier = era, map[uint64]struct{}{}
+	return true
+}
+
+// originOf returns how a socket came to its port, as far as the kernel tells.
+func (u *UDPServices) originOf(s *Socket, begins bool, now time.Time) origin {
+	if u.news == nil {
+		return unknownPort
+	}
+	if u.news.AskedFor(s.Cookie, s.Port, now) {
+		return askedPort
+	}
+	if begins {
+		u.earlier[s.Cookie] = struct{}{}
+	}
+	if _, was := u.earlier[s.Cookie]; was || u.era == 0 {
+		return unknownPort
+	}
+	return givenPort
 }
 
 // forget makes room: those that never settled first, then all that are gone.
@@ -129,12 +183,19 @@ func (u *UDPServices) Serves(uid uint32, port uint16) bool {
 	if !u.HandedOut(port) {
 		return true
 	}
-	t := u.tenants[place{uid, port}]
-	return t.settled && t.before
+	switch t := u.tenants[place{uid, port}]; t.origin {
+	case askedPort:
+		return true
+	case givenPort:
+		return false
+	default:
+		return t.settled && t.before
+	}
 }
 
 // Settled tells whether a user's UDP socket has kept its port for so long that
 // it is worth knowing who holds it.
 func (u *UDPServices) Settled(uid uint32, port uint16) bool {
-	return !u.HandedOut(port) || u.tenants[place{uid, port}].settled
+	t := u.tenants[place{uid, port}]
+	return !u.HandedOut(port) || t.settled || t.origin == askedPort
 }

@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -77,4 +78,65 @@ func TestUDPServicesForgets(t *testing.T) {
 	if len(u.tenants) > remembered {
 		t.Errorf("got %d ports remembered; want at most %d", len(u.tenants), remembered)
 	}
+}
+
+// TestUDPServicesHeedTheKernel has sockets on ports that the kernel hands out.
+func TestUDPServicesHeedTheKernel(t *testing.T) {
+	const (
+		before = iota + 1
+		asks
+		serves
+		other // could not have the port it asked for
+		missed
+	)
+	u, n := NewUDPServices("32768 60999", ""), &News{}
+	u.Heed(n)
+	now := time.Unix(1000, 0)
+	all := []Socket{{Protocol: UDP, Port: 40000, Cookie: before}}
+	look := func(more ...Socket) {
+		now = now.Add(time.Second)
+		all = append(all, more...)
+		u.Look(all, now)
+	}
+	check := func(when string, want ...uint16) {
+		t.Helper()
+		var got []uint16
+		for _, s := range all {
+			if u.Serves(s.UID, s.Port) {
+				got = append(got, s.Port)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got services on %v; want %v", when, got, want)
+		}
+	}
+	look()
+	check("before the kernel tells")
+	n.Begin()
+	look()
+	n.Bound(serves, 40002, now)
+	n.Bound(other, 40003, now)
+	look(Socket{Protocol: UDP, Port: 40001, Cookie: asks}, Socket{Protocol: UDP, Port: 40002, Cookie: serves}, Socket{Protocol: UDP, Port: 40004, Cookie: other})
+	check("when it tells", 40002)
+	if u.Settled(0, 40001) || !u.Settled(0, 40002) {
+		t.Error("its owner is worth knowing of a service alone")
+	}
+
+	// The one of before comes back to where it was, as another socket: the old
+	// rule holds only for what nobody told of.
+	now = now.Add(2 * settled)
+	look()
+	n.End()
+	all[0].Cookie = missed
+	look()
+	now = now.Add(2 * settled)
+	look()
+	check("when it tells no more", 40000, 40002)
+	n.Begin()
+	look()
+	check("when it tells again", 40000, 40002)
+	n.Closed(serves)
+	all = all[:0]
+	look(Socket{Protocol: UDP, Port: 40002, Cookie: 99})
+	check("when another has the port")
 }

@@ -1,0 +1,3 @@
+package platform
+
+func listenerEvents() string { return "on Windows nothing tells of ports" }

@@ -14,14 +14,13 @@ import (
 
 // ownedUnit is one way in which a unit can own a port.
 type ownedUnit struct {
-	name    string
-	port    uint16
-	user    bool              // of lena's own service manager
-	files   map[string]string // by name, below the folder of units
-	start   []string          // arguments of systemctl, one call each
-	run     []string          // or a command line that starts it
-	units   []string          // what must come back as it was
-	reopens bool              // comes back by itself unless it is closed at its trigger
+	name  string
+	port  uint16
+	user  bool              // of lena's own service manager
+	files map[string]string // by name, below the folder of units
+	start []string          // arguments of systemctl, one call each
+	run   []string          // or a command line that starts it
+	units []string          // what must come back as it was
 }
 
 const (

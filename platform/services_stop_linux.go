@@ -25,7 +25,7 @@ func stopForGood(ctx context.Context, conn *dbus.Conn, names []string) error {
 			return err
 		}
 		for _, name := range names {
-			conn.KillUnitContext(ctx, name, int32(unix.SIGKILL))
+			killUnit(ctx, conn, name)
 		}
 	}
 	if err := reload(ctx, conn); err != nil {
@@ -37,9 +37,15 @@ func stopForGood(ctx context.Context, conn *dbus.Conn, names []string) error {
 	// What a unit leaves running when it stops (KillMode=process, old init
 	// scripts) may hold the port.
 	for _, name := range names {
-		conn.KillUnitContext(ctx, name, int32(unix.SIGKILL))
+		killUnit(ctx, conn, name)
 	}
 	return nil
+}
+
+// killUnit kills what runs of a unit. That fails where nothing does; whether
+// something is left is for the look afterwards to say.
+func killUnit(ctx context.Context, conn *dbus.Conn, name string) {
+	_ = conn.KillUnitWithTarget(ctx, name, dbus.All, int32(unix.SIGKILL))
 }
 
 func stopAll(ctx context.Context, conn *dbus.Conn, names []string, patience time.Duration) error {

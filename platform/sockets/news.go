@@ -103,12 +103,3 @@ func (n *News) Told() int {
 	}
 	return n.era
 }
-
-// hint returns who began to listen on a socket, once; 0 is unknown.
-func (n *News) hint(cookie uint64) int {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	pid := n.hints[cookie]
-	delete(n.hints, cookie)
-	return pid
-}

@@ -55,7 +55,7 @@ var onlyFrom = []struct {
 		"only platform touches the operating system",
 	},
 	{
-		[]string{module + "/platform/nft", module + "/platform/sockets", module + "/platform/packages", module + "/platform/live", module + "/platform/bpf", module + "/platform/wfp"},
+		[]string{module + "/platform/nft", module + "/platform/sockets", module + "/platform/packages", module + "/platform/live", module + "/platform/bpf", module + "/platform/hostwall", module + "/platform/wfp"},
 		[]string{"platform", "lab"},
 		"platform's own types say it for everybody else",
 	},

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/threat"
@@ -15,13 +17,13 @@ func (a *Agent) rememberProgram(t *threat.Threat) {
 	if port == nil || port.PID == 0 {
 		return
 	}
-	id, host, pid, exe := t.ID, a.cfg.Host, port.PID, port.Exe
+	id, host, subject := t.ID, a.cfg.Host, *port
 	a.enqueueLook(func(ctx context.Context) func(context.Context) {
-		facts, err := host.Files.Facts(ctx, pid, exe)
+		hash, err := hashProgram(ctx, host, subject)
 		return func(context.Context) {
 			if t := a.find(id); err == nil && t != nil && t.Exception != nil {
 				given := *t.Exception
-				given.Exe = facts.SHA256
+				given.Exe = hash
 				t.Exception = &given
 				a.touch(t)
 			}
@@ -51,9 +53,34 @@ func newPrograms(ctx context.Context, h *platform.Host, given map[string]int, fo
 		if !ok || port == nil || port.PID == pid {
 			continue
 		}
-		if facts, err := h.Files.Facts(ctx, port.PID, port.Exe); err == nil {
-			hashes[f.Key] = facts.SHA256
+		if hash, err := hashProgram(ctx, h, *port); err == nil {
+			hashes[f.Key] = hash
 		}
 	}
 	return hashes
+}
+
+// hashProgram hashes the executable of the process that holds, or held, a port. Of
+// one that ended the file is hashed: by now its pid may be that of another program.
+func hashProgram(ctx context.Context, h *platform.Host, port platform.PortSubject) (string, error) {
+	if runs(ctx, h, port) {
+		facts, err := h.Files.Facts(ctx, port.PID, port.Exe)
+		if err == nil && runs(ctx, h, port) {
+			return facts.SHA256, nil
+		}
+	}
+	if port.Container != "" || port.NetNS != "" {
+		return "", fmt.Errorf("hash %s: it may be another file there than here: %w", port.Exe, platform.ErrGone)
+	}
+	facts, err := h.Files.Facts(ctx, 0, port.Exe)
+	return facts.SHA256, err
+}
+
+// runs tells whether the process that a port was found with is the one that has
+// its pid now.
+func runs(ctx context.Context, h *platform.Host, port platform.PortSubject) bool {
+	now, err := h.Processes.Inspect(ctx, port.PID)
+	return err == nil && slices.ContainsFunc(port.Sockets, func(l platform.Listener) bool {
+		return l.Owner.PID == now.PID && l.Owner.Start == now.Start
+	})
 }

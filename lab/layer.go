@@ -75,7 +75,8 @@ func (b base) install(packages []string, dir string) (err error) {
 	// No systemd runs in there, so no service is started.
 	return run("chroot", append([]string{root, "sh", "-ec", `
 		export DEBIAN_FRONTEND=noninteractive
-		dpkg --unpack /debs/*.deb
+		# A package that another one must be configured before is refused at first.
+		dpkg --unpack /debs/*.deb || { dpkg --configure --pending || true; dpkg --unpack --skip-same-version /debs/*.deb; }
 		dpkg --configure --pending
 		for package in "$@"; do
 			systemctl disable --quiet "$package.service" 2>/dev/null || true

@@ -29,6 +29,13 @@ func newSupervisors() Supervisors {
 		{"user-unit", userUnits{}},
 		{"podman", newPodman()},
 		{"docker", newDocker()},
+		{"supervisord", supervisord{}},
+		{"runit", runit{kind: "runit", name: "runsv"}},
+		{"s6", runit{kind: "s6", name: "s6-supervise"}},
+		{"xinetd", xinetd{}},
+		{"inetd", inetd{}},
+		{"cron", cron{}},
+		{"script", script{}},
 	}
 }
 

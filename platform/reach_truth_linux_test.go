@@ -81,6 +81,7 @@ func (g generator) pick(s ...string) string { return s[g.IntN(len(s))] }
 func (g generator) verdict() string {
 	return g.pick("accept", "accept", "drop", "reject", "jump sub", "goto sub", "return")
 }
+
 func (g generator) final() string { return g.pick("accept", "accept", "drop", "return", "jump deep") }
 
 // rule is one rule of the input chain, or of a chain it jumps to.

@@ -97,7 +97,7 @@ func (r *wallReader) refresh(ctx context.Context) {
 		var tables []*nft.ForeignTable
 		own := func(k nft.Key) bool { return k.Name == tableName }
 		if tables, r.at, err = r.conn.ReadForeign(limited, own, mostElements); err == nil {
-			r.wall, r.read = hostwall.New(tables), true
+			r.wall, r.read = hostwall.New(wallTables(tables)), true
 			return
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
-
-	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // opKind is what one instruction does.
@@ -47,7 +45,7 @@ type op struct {
 	other    []byte
 	not      bool
 	set      *set
-	verdict  *nft.ForeignVerdict
+	verdict  *Verdict
 	match    func(packet passing) truth
 }
 
@@ -62,19 +60,18 @@ const (
 
 // set is a set or a map, ready to be asked.
 type set struct {
-	nft.ForeignSet
-	anonymous bool
+	Set
 }
 
 type chain struct {
 	name  string
-	hook  *nft.Hook
+	hook  *Hook
 	rules [][]op
 	table *table
 }
 
 type table struct {
-	family nft.Family
+	family Family
 	name   string
 	chains []*chain
 }
@@ -96,11 +93,11 @@ type compiler struct {
 	sets  map[string]*set
 }
 
-func (c *compiler) table(f *nft.ForeignTable) *table {
+func (c *compiler) table(f Table) *table {
 	t := &table{family: f.Family, name: f.Name}
 	c.sets = map[string]*set{}
 	for i := range f.Sets {
-		c.sets[f.Sets[i].Name] = &set{ForeignSet: f.Sets[i]}
+		c.sets[f.Sets[i].Name] = &set{Set: f.Sets[i]}
 	}
 	for _, fc := range f.Chains {
 		compiled := &chain{name: fc.Name, hook: fc.Hook, table: t}
@@ -124,46 +121,46 @@ func (c *compiler) table(f *nft.ForeignTable) *table {
 
 // op reads one instruction. The attribute numbers are those of
 // linux/netfilter/nf_tables.h.
-func (c *compiler) op(e nft.Unknown) op {
-	a := nft.AttributesOf(e)
+func (c *compiler) op(e Expression) op {
+	a := attributesIn(e.Data)
 	o := op{name: e.Name}
 	switch e.Name {
 	case "counter", "log", "last", "dup", "notrack":
 		o.kind = opNothing
 	case "meta":
-		o = op{kind: opMeta, to: a.Number(1), key: a.Number(2), name: e.Name}
-		if a.Has(3) {
+		o = op{kind: opMeta, to: a.number(1), key: a.number(2), name: e.Name}
+		if a.has(3) {
 			o.kind = opNothing
 		}
 	case "ct":
-		o = op{kind: opCT, to: a.Number(1), key: a.Number(2), name: e.Name, not: a.Has(3) && !bytes.Equal(a.Bytes(3), []byte{0})}
-		if a.Has(4) {
+		o = op{kind: opCT, to: a.number(1), key: a.number(2), name: e.Name, not: a.has(3) && !bytes.Equal(a[3], []byte{0})}
+		if a.has(4) {
 			o.kind = opNothing
 		}
 	case "payload":
-		o = op{kind: opPayload, to: a.Number(1), key: a.Number(2), offset: a.Number(3), length: a.Number(4), name: e.Name}
-		if a.Has(5) {
+		o = op{kind: opPayload, to: a.number(1), key: a.number(2), offset: a.number(3), length: a.number(4), name: e.Name}
+		if a.has(5) {
 			o.kind, c.wall.mangles = opNothing, true
 		}
 	case "fib":
-		o = op{kind: opFIB, to: a.Number(1), key: a.Number(2), flags: a.Number(3), name: e.Name}
+		o = op{kind: opFIB, to: a.number(1), key: a.number(2), flags: a.number(3), name: e.Name}
 	case "immediate":
-		o = op{kind: opValue, to: a.Number(1), value: a.Value(2), verdict: a.Verdict(2), name: e.Name}
+		o = op{kind: opValue, to: a.number(1), value: a.value(2), verdict: a.verdict(2), name: e.Name}
 		if o.verdict != nil {
 			o.kind = opVerdict
 		}
 	case "bitwise":
-		o = op{kind: opMask, from: a.Number(1), to: a.Number(2), length: a.Number(3), value: a.Value(4), other: a.Value(5), flags: a.Number(6), name: e.Name}
+		o = op{kind: opMask, from: a.number(1), to: a.number(2), length: a.number(3), value: a.value(4), other: a.value(5), flags: a.number(6), name: e.Name}
 	case "byteorder":
-		o = op{kind: opTurn, from: a.Number(1), to: a.Number(2), length: a.Number(4), offset: a.Number(5), name: e.Name}
+		o = op{kind: opTurn, from: a.number(1), to: a.number(2), length: a.number(4), offset: a.number(5), name: e.Name}
 	case "cmp":
-		o = op{kind: opCompare, from: a.Number(1), key: a.Number(2), value: a.Value(3), name: e.Name}
+		o = op{kind: opCompare, from: a.number(1), key: a.number(2), value: a.value(3), name: e.Name}
 	case "range":
-		o = op{kind: opRange, from: a.Number(1), not: a.Number(2) == 1, value: a.Value(3), other: a.Value(4), name: e.Name}
+		o = op{kind: opRange, from: a.number(1), not: a.number(2) == 1, value: a.value(3), other: a.value(4), name: e.Name}
 	case "lookup":
-		o = op{kind: opLookup, set: c.sets[a.Text(1)], from: a.Number(2), to: a.Number(3), not: a.Number(5)&1 != 0, name: e.Name}
+		o = op{kind: opLookup, set: c.sets[a.text(1)], from: a.number(2), to: a.number(3), not: a.number(5)&1 != 0, name: e.Name}
 		o.flags = 0
-		if a.Has(3) {
+		if a.has(3) {
 			o.flags = mapLookup
 		}
 	case "reject":
@@ -173,16 +170,16 @@ func (c *compiler) op(e nft.Unknown) op {
 	case "synproxy":
 		o.kind = opAnswered
 	case "nat":
-		o = op{kind: opNAT, flags: a.Number(1), from: a.Number(3), to: a.Number(5), name: e.Name}
+		o = op{kind: opNAT, flags: a.number(1), from: a.number(3), to: a.number(5), name: e.Name}
 	case "masq":
 		o = op{kind: opNAT, name: e.Name}
 	case "redir":
-		o = op{kind: opRedirect, to: a.Number(1), name: e.Name}
+		o = op{kind: opRedirect, to: a.number(1), name: e.Name}
 	case "tproxy":
-		o = op{kind: opRedirect, to: a.Number(3), name: e.Name}
+		o = op{kind: opRedirect, to: a.number(3), name: e.Name}
 	case "objref":
 		o.kind = opMaybe
-		if kind := a.Number(1); kind == objectCounter || kind == objectHelper {
+		if kind := a.number(1); kind == objectCounter || kind == objectHelper {
 			o.kind = opNothing
 		}
 	case "limit", "quota", "connlimit", "numgen", "hash", "jhash", "symhash", "osf", "socket", "xfrm", "tunnel",
@@ -195,7 +192,7 @@ func (c *compiler) op(e nft.Unknown) op {
 	default:
 		o.kind = opStrange
 	}
-	if e.Name == "notrack" || e.Name == "target" && a.Text(1) == "CT" {
+	if e.Name == "notrack" || e.Name == "target" && a.text(1) == "CT" {
 		c.wall.untracks = true
 	}
 	return o

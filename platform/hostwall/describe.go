@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"strings"
 	"unicode"
-
-	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // String names the rule, as a person finds it in "nft list ruleset".
@@ -40,13 +38,13 @@ func printable(text string) string {
 	}, text)
 }
 
-func familyName(f nft.Family) string {
+func familyName(f Family) string {
 	switch f {
-	case nft.Inet:
+	case Inet:
 		return "inet"
-	case nft.Netdev:
+	case Netdev:
 		return "netdev"
-	case familyIPv4:
+	case IPv4:
 		return "ip"
 	}
 	return "ip6"
@@ -105,7 +103,7 @@ func effect(o op) string {
 	return ""
 }
 
-func verdictName(v nft.ForeignVerdict) string {
+func verdictName(v Verdict) string {
 	switch v.Code {
 	case codeAccept:
 		return "accept"

@@ -3,8 +3,6 @@ package hostwall
 import (
 	"math"
 	"slices"
-
-	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // Verdict codes of the kernel (NF_*, NFT_*).
@@ -72,7 +70,7 @@ func (w *walk) through(c *chain, s sources) {
 	if rest.empty() {
 		return
 	}
-	if c.hook.Policy == nft.Drop {
+	if c.hook.Drop {
 		w.dropped = append(w.dropped, part{rest, reason{chain: c, rule: -1}})
 		return
 	}
@@ -340,7 +338,7 @@ func (t *stepping) lookup(o *op, s sources) (_ sources, done bool) {
 
 // verdictMap does what a map says for each part of s.
 func (t *stepping) verdictMap(o *op, at int, s sources) {
-	var otherwise *nft.ForeignElement
+	var otherwise *Element
 	var certain []sources
 	unsure := t.unsure
 	for i := range o.set.Elements {
@@ -370,7 +368,7 @@ func (t *stepping) verdictMap(o *op, at int, s sources) {
 	t.next = append(t.next, rest)
 }
 
-func (t *stepping) mapped(e *nft.ForeignElement, s sources) {
+func (t *stepping) mapped(e *Element, s sources) {
 	if e.Verdict == nil {
 		t.unsure = "an element of a map"
 		t.accept(s, t.why())
@@ -413,7 +411,7 @@ func (t *stepping) member(s *set, at int) answer {
 }
 
 // element asks whether one element is what is in the registers.
-func (q question) element(s *set, e *nft.ForeignElement, at int) answer {
+func (q question) element(s *set, e *Element, at int) answer {
 	if e.CatchAll {
 		if e.Sometimes {
 			return q.maybe()
@@ -440,7 +438,7 @@ func (q question) element(s *set, e *nft.ForeignElement, at int) answer {
 }
 
 // verdict does what a verdict says.
-func (t *stepping) verdict(v nft.ForeignVerdict, s sources) {
+func (t *stepping) verdict(v Verdict, s sources) {
 	switch v.Code {
 	case codeAccept:
 		t.accept(s, t.why())

@@ -2,8 +2,6 @@ package hostwall
 
 import (
 	"net/netip"
-
-	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // Priorities at which the kernel itself works on packets (NF_IP_PRI_*).
@@ -45,7 +43,7 @@ func (w *Wall) enter(p Packet, iface string) *travel {
 
 func (t *travel) prerouting(wanted func(*chain) bool) {
 	for _, c := range t.wall.chains {
-		if t.sees(c, nft.Prerouting) && wanted(c) {
+		if t.sees(c, hookPrerouting) && wanted(c) {
 			t.pass(c, c.hook.Priority < priorityTracking && !isNAT(c))
 		}
 	}
@@ -55,13 +53,13 @@ func isNAT(c *chain) bool { return c.hook.Type == "nat" }
 
 // sees tells whether a chain of that hook sees the packet.
 func (t *travel) sees(c *chain, hook uint32) bool {
-	if isIngress(c) || c.table.family == nft.Netdev || c.hook.Number != hook {
+	if isIngress(c) || c.table.family == Netdev || c.hook.Number != hook {
 		return false
 	}
 	switch c.table.family {
-	case familyIPv4:
+	case IPv4:
 		return !t.packet.V6
-	case familyIPv6:
+	case IPv6:
 		return t.packet.V6
 	}
 	return true
@@ -71,12 +69,12 @@ func (t *travel) sees(c *chain, hook uint32) bool {
 func (t *travel) pass(c *chain, early bool) {
 	p := t.packet
 	p.early = early
-	p.vague = t.wall.untracks || !isIngress(c) && !isNAT(c) && c.hook.Number == nft.Prerouting && c.hook.Priority == priorityTracking
+	p.vague = t.wall.untracks || !isIngress(c) && !isNAT(c) && c.hook.Number == hookPrerouting && c.hook.Priority == priorityTracking
 	w := walk{wall: t.wall, packet: p, all: everyone(p.V6)}
 	w.through(c, t.with)
 	t.open = append(t.open, w.answered...)
 	for _, n := range w.sent {
-		if c.hook.Number == nft.Prerouting {
+		if c.hook.Number == hookPrerouting {
 			t.sent = append(t.sent, n)
 		} else {
 			w.accepted = append(w.accepted, n.part)
@@ -114,8 +112,8 @@ func (t *travel) arrive(here, elsewhere bool) Access {
 	t.prerouting(func(c *chain) bool { return !isNAT(c) && c.hook.Priority > priorityDestNAT })
 	var access Access
 	first := true
-	for _, hook := range []uint32{nft.Input, nft.Forward} {
-		if hook == nft.Input && !here || hook == nft.Forward && !elsewhere {
+	for _, hook := range []uint32{hookInput, hookForward} {
+		if hook == hookInput && !here || hook == hookForward && !elsewhere {
 			continue
 		}
 		way := *t

@@ -17,8 +17,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // Wall is the firewall of one network namespace.
@@ -42,10 +40,10 @@ const (
 )
 
 // New judges by these tables.
-func New(tables []*nft.ForeignTable) *Wall {
+func New(tables []Table) *Wall {
 	w := &Wall{}
 	for _, f := range tables {
-		if !f.Dormant && slices.Contains([]nft.Family{nft.Inet, nft.Netdev, familyIPv4, familyIPv6}, f.Family) {
+		if !f.Dormant && slices.Contains([]Family{Inet, Netdev, IPv4, IPv6}, f.Family) {
 			w.notePorts = translates(f)
 			w.translates = w.translates || w.notePorts
 			t := (&compiler{wall: w}).table(f)
@@ -65,20 +63,12 @@ func New(tables []*nft.ForeignTable) *Wall {
 	return w
 }
 
-// Families that only others write tables of (NFPROTO_*).
-const (
-	familyIPv4 nft.Family = 2
-	familyIPv6 nft.Family = 10
-)
-
-const inetIngress = 5 // the hook of the inet family (NF_INET_INGRESS)
-
-func translates(f *nft.ForeignTable) bool {
-	return slices.ContainsFunc(f.Chains, func(c nft.ForeignChain) bool {
-		return c.Hook != nil && c.Hook.Number == nft.Prerouting && f.Family != nft.Netdev
-	}) && slices.ContainsFunc(f.Chains, func(c nft.ForeignChain) bool {
-		return slices.ContainsFunc(c.Rules, func(rule []nft.Unknown) bool {
-			return slices.ContainsFunc(rule, func(e nft.Unknown) bool {
+func translates(f Table) bool {
+	return slices.ContainsFunc(f.Chains, func(c Chain) bool {
+		return c.Hook != nil && c.Hook.Number == hookPrerouting && f.Family != Netdev
+	}) && slices.ContainsFunc(f.Chains, func(c Chain) bool {
+		return slices.ContainsFunc(c.Rules, func(rule []Expression) bool {
+			return slices.ContainsFunc(rule, func(e Expression) bool {
 				return slices.Contains([]string{"nat", "redir", "tproxy", "target"}, e.Name)
 			})
 		})
@@ -93,12 +83,12 @@ func hooked(c *chain) bool {
 	if isIngress(c) {
 		return true
 	}
-	return c.table.family != nft.Netdev && c.hook.Number <= nft.Forward
+	return c.table.family != Netdev && c.hook.Number <= hookForward
 }
 
 func isIngress(c *chain) bool {
-	return c.table.family == nft.Netdev && c.hook.Number == nft.NetdevIngress ||
-		c.table.family == nft.Inet && c.hook.Number == inetIngress
+	return c.table.family == Netdev && c.hook.Number == hookNetdevIngress ||
+		c.table.family == Inet && c.hook.Number == hookInetIngress
 }
 
 func (w *Wall) noteports(first, last []byte) {
@@ -243,7 +233,7 @@ func (w *Wall) interfaces(p Packet) []string {
 }
 
 // onDevice tells whether a chain that is hooked to devices sees a packet.
-func onDevice(h *nft.Hook, iface string) bool {
+func onDevice(h *Hook, iface string) bool {
 	if h.AnyDevice {
 		return true
 	}

@@ -3,15 +3,13 @@ package hostwall
 import (
 	"encoding/binary"
 	"slices"
-
-	"github.com/firebreak-sec/firebreak/platform/nft"
 )
 
 // xtMatch is a match of iptables inside nftables: those that a common rule set
 // has are judged, all others may hold or not. The layouts are those of
 // linux/netfilter/xt_*.h.
-func xtMatch(a nft.Attributes) op {
-	name, revision, info := a.Text(1), a.Number(2), a.Bytes(3)
+func xtMatch(a attributes) op {
+	name, revision, info := a.text(1), a.number(2), a[3]
 	o := op{kind: opXT, name: "iptables match " + name}
 	switch {
 	case name == "comment":
@@ -211,8 +209,8 @@ func xtMultiport(info []byte) func(passing) truth {
 }
 
 // xtTarget is a target of iptables inside nftables.
-func xtTarget(a nft.Attributes) op {
-	name, info := a.Text(1), a.Bytes(3)
+func xtTarget(a attributes) op {
+	name, info := a.text(1), a[3]
 	o := op{kind: opStrange, name: "iptables target " + name}
 	harmless := []string{
 		"LOG", "NFLOG", "ULOG", "MARK", "CONNMARK", "CONNSECMARK", "SECMARK", "TRACE", "CHECKSUM", "CLASSIFY",
@@ -228,11 +226,11 @@ func xtTarget(a nft.Attributes) op {
 	case name == "SYNPROXY":
 		o.kind = opAnswered
 	case name == "DNAT":
-		return xtDNATTarget(o, a.Number(2), info)
+		return xtDNATTarget(o, a.number(2), info)
 	case name == "REDIRECT" && len(info) >= 20:
 		// struct nf_nat_ipv4_multi_range_compat, or nf_nat_range for IPv6.
 		o.kind, o.flags = opRedirect, xtValues
-		if a.Number(2) == 0 && len(info) < 40 {
+		if a.number(2) == 0 && len(info) < 40 {
 			o.value = portValue(info, 16)
 		} else if len(info) >= 40 {
 			o.value = portValue(info, 36)

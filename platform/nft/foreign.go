@@ -53,30 +53,6 @@ type ForeignVerdict struct {
 	Chain string
 }
 
-// Attributes are the parts of one expression, by the kernel's numbers.
-type Attributes struct{ values }
-
-// AttributesOf takes an expression apart.
-func AttributesOf(u Unknown) Attributes { return Attributes{readValues(u.Data)} }
-
-// Has tells whether the attribute is there.
-func (a Attributes) Has(kind uint16) bool { return a.values[kind] != nil }
-
-// Number is a number of 32 bits; 0 if it is not there.
-func (a Attributes) Number(kind uint16) uint32 { return a.number(kind) }
-
-// Text is a string.
-func (a Attributes) Text(kind uint16) string { return a.text(kind) }
-
-// Bytes is the attribute itself.
-func (a Attributes) Bytes(kind uint16) []byte { return a.values[kind] }
-
-// Value is the value of registers inside an attribute.
-func (a Attributes) Value(kind uint16) []byte { return a.data(kind) }
-
-// Verdict is the verdict inside an attribute; nil if there is none.
-func (a Attributes) Verdict(kind uint16) *ForeignVerdict { return verdictIn(a.values[kind]) }
-
 func verdictIn(data []byte) *ForeignVerdict {
 	inner := readValues(data)[attrDataVerdict]
 	if inner == nil {

@@ -3,6 +3,7 @@ package platform
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -15,10 +16,12 @@ import (
 	"github.com/firebreak-sec/firebreak/platform/sockets"
 )
 
-// listenerReader reads the listeners of the network namespace it was made in,
-// and remembers their owners from one reading to the next.
+// listenerReader reads the listeners of the network namespace it was made in and
+// of all others of the host, and remembers their owners from one reading to the
+// next.
 type listenerReader struct {
 	diag     *sockets.Reader
+	others   *netSpaces
 	owners   *sockets.Owners
 	udp      *sockets.UDPServices
 	book     *processBook
@@ -26,6 +29,7 @@ type listenerReader struct {
 	units    *socketUnits
 	kernel   *kernelUnits
 	packages *packages.Index
+	wall     *wallReader
 	all      []sockets.Socket // this and wanted are kept to be filled again
 	wanted   []sockets.Socket
 	asked    bool // owners were looked for before
@@ -42,8 +46,9 @@ func newListenerReader() (*listenerReader, error) {
 		return nil, err
 	}
 	return &listenerReader{
-		diag: diag, owners: owners, udp: newUDPServices(),
+		diag: diag, others: newNetSpaces(), owners: owners, udp: newUDPServices(),
 		book: newProcessBook(), units: newSocketUnits(), kernel: newKernelUnits(), packages: packages.New(""),
+		wall: newWallReader(),
 	}, nil
 }
 
@@ -62,19 +67,26 @@ func newUDPServices() *sockets.UDPServices {
 
 func (r *listenerReader) close() {
 	r.diag.Close()
+	r.others.close()
 	r.owners.Close()
+	r.wall.close()
 }
 
 // read returns the listeners by port. With owners, what could not be seen of
 // them becomes gaps.
 func (r *listenerReader) read(ctx context.Context, owners bool) ([]Listener, []Gap, error) {
+	now := time.Now()
 	all, err := r.diag.Read(r.all[:0])
 	if err != nil {
 		return nil, nil, err
 	}
-	r.all = all
-	r.udp.Look(all, time.Now())
+	r.udp.Look(all, now)
 	var gaps []Gap
+	if all, err = r.readOthers(all, now); err != nil {
+		gaps = append(gaps, Gap{Part: PartListeners, Partial: true, Reason: "open ports of containers cannot all be seen: " + err.Error()})
+	}
+	gaps = append(gaps, r.others.gaps()...)
+	r.all = all
 	if owners {
 		if err := r.findHolders(); err != nil {
 			gaps = append(gaps, Gap{Part: PartOwners, Reason: "the owners of ports cannot be seen: " + err.Error()})
@@ -85,17 +97,59 @@ func (r *listenerReader) read(ctx context.Context, owners bool) ([]Listener, []G
 	found := make([]Listener, 0, len(r.all))
 	for i := range r.all {
 		if s := &r.all[i]; r.mayServe(s) {
-			l := listenerFrom(s, interfaces)
-			l.Reach = reachOf(l, networked)
-			found = append(found, l)
+			found = append(found, r.listenerFrom(s, interfaces))
 		}
 	}
 	if owners {
 		gaps = append(gaps, r.tellOwners(ctx, found)...)
 	}
 	found = slices.DeleteFunc(found, func(l Listener) bool { return !r.serves(l) })
+	slices.SortFunc(found, func(a, b Listener) int { return cmp.Compare(a.NetNS, b.NetNS) })
+	own := slices.IndexFunc(found, func(l Listener) bool { return l.NetNS != "" })
+	if own < 0 {
+		own = len(found)
+	}
+	elsewhere := found[own:]
+	for i := range elsewhere {
+		// Which interfaces there are, and what a firewall there lets in, is not known.
+		elsewhere[i].Reach = reachOf(elsewhere[i], true)
+	}
+	found = slices.Concat(r.wall.judge(ctx, slices.Clone(found[:own]), networked), elsewhere)
 	slices.SortFunc(found, compareListeners)
 	return found, gaps, nil
+}
+
+// readOthers appends the sockets of the other network namespaces.
+func (r *listenerReader) readOthers(all []sockets.Socket, now time.Time) ([]sockets.Socket, error) {
+	err := r.others.refresh(now)
+	all, errRead := r.others.read(all)
+	for _, s := range r.others.open {
+		s.udp.Look(inSpace(all, s.inode), now)
+	}
+	return all, errors.Join(err, errRead)
+}
+
+// inSpace returns the sockets of one namespace, which stand together.
+func inSpace(all []sockets.Socket, inode uint32) []sockets.Socket {
+	is := func(s sockets.Socket) bool { return s.NetNS == inode }
+	from := slices.IndexFunc(all, is)
+	if from < 0 {
+		return nil
+	}
+	part := all[from:]
+	if to := slices.IndexFunc(part, func(s sockets.Socket) bool { return !is(s) }); to >= 0 {
+		part = part[:to]
+	}
+	return part
+}
+
+// udpIn is what is remembered of UDP in a namespace, by the inode number of it; 0
+// is the agent's own.
+func (r *listenerReader) udpIn(inode uint32) *sockets.UDPServices {
+	if s := r.others.open[inode]; s != nil {
+		return s.udp
+	}
+	return r.udp
 }
 
 // findHolders looks for those who hold the sockets. A UDP socket that may only
@@ -105,7 +159,7 @@ func (r *listenerReader) read(ctx context.Context, owners bool) ([]Listener, []G
 func (r *listenerReader) findHolders() error {
 	r.wanted = r.wanted[:0]
 	for _, s := range r.all {
-		if !r.asked || s.Protocol == sockets.TCP || r.owners.Knows(s.Cookie) || r.udp.Settled(s.UID, s.Port) {
+		if !r.asked || s.Protocol == sockets.TCP || r.owners.Knows(s.Cookie) || r.udpIn(s.NetNS).Settled(s.UID, s.Port) {
 			r.wanted = append(r.wanted, s)
 		}
 	}
@@ -121,6 +175,9 @@ func (r *listenerReader) findHolders() error {
 	if err != nil {
 		return err
 	}
+	if again, err = r.others.read(again); err != nil {
+		return err
+	}
 	r.all = slices.DeleteFunc(r.all, func(s sockets.Socket) bool {
 		return r.isOrphan(s) && !slices.ContainsFunc(again, func(t sockets.Socket) bool { return t.Cookie == s.Cookie })
 	})
@@ -134,7 +191,7 @@ func (r *listenerReader) isOrphan(s sockets.Socket) bool {
 
 // mayServe tells whether a socket can be a listener, before its owner is known.
 func (r *listenerReader) mayServe(s *sockets.Socket) bool {
-	if s.Protocol == sockets.TCP || r.udp.Serves(s.UID, s.Port) {
+	if s.Protocol == sockets.TCP || r.udpIn(s.NetNS).Serves(s.UID, s.Port) {
 		return true
 	}
 	holders, holding := r.owners.Holders(s.Cookie)
@@ -144,12 +201,23 @@ func (r *listenerReader) mayServe(s *sockets.Socket) bool {
 // serves tells the listeners from UDP sockets that only ask: see
 // sockets.UDPServices for the whole rule.
 func (r *listenerReader) serves(l Listener) bool {
-	return l.Protocol == TCP || r.udp.Serves(l.UID, l.Port) ||
+	udp := r.udp
+	for _, s := range r.others.open {
+		if s.name == l.NetNS {
+			udp = s.udp
+		}
+	}
+	return l.Protocol == TCP || udp.Serves(l.UID, l.Port) ||
 		l.Owner.Kernel || strings.HasSuffix(l.Owner.Unit, ".socket")
 }
 
-func listenerFrom(s *sockets.Socket, interfaces map[int]string) Listener {
+func (r *listenerReader) listenerFrom(s *sockets.Socket, interfaces map[int]string) Listener {
+	var space string
+	if other := r.others.open[s.NetNS]; other != nil {
+		space, interfaces = other.name, nil // known by number alone
+	}
 	l := Listener{
+		NetNS:    space,
 		Protocol: TCP, Address: s.Addr, Port: s.Port,
 		DualStack: s.Addr == netip.IPv6Unspecified() && !s.V6Only,
 		Interface: interfaces[int(s.Interface)],

@@ -89,6 +89,7 @@ func (o *observer) lookAtListeners(ctx context.Context, s *Snapshot, parts Parts
 		}
 		r.owners.Heed(o.news)
 		r.udp.Heed(o.news)
+		r.others.news = o.news
 		o.listeners = r
 	}
 	found, gaps, err := o.listeners.read(ctx, parts.Has(PartOwners))

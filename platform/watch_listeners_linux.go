@@ -36,6 +36,9 @@ func (o *observer) listenerSource(context.Context) (source, error) {
 		if ports, err := openPorts(o.kernel, at); err == nil {
 			watchPorts(ctx, ports, w, say)
 		}
+		everywhere := allSpaces{diag, newNetSpaces()}
+		defer everywhere.others.close()
+		w.diag = everywhere
 		w.watch(ctx, say, pollEvery)
 	}, nil
 }
@@ -59,10 +62,32 @@ func (w *listenerWatch) watch(ctx context.Context, say func(Part, string), every
 	}
 }
 
+// socketReader appends the sockets that are there now.
+type socketReader interface {
+	Read(into []sockets.Socket) ([]sockets.Socket, error)
+}
+
+// allSpaces reads the sockets of every network namespace of the host.
+type allSpaces struct {
+	own    *sockets.Reader
+	others *netSpaces
+}
+
+func (a allSpaces) Read(into []sockets.Socket) ([]sockets.Socket, error) {
+	into, err := a.own.Read(into)
+	if err != nil {
+		return into, err
+	}
+	if err := a.others.refresh(time.Now()); err != nil {
+		return into, err
+	}
+	return a.others.read(into)
+}
+
 // listenerWatch compares the listeners with those of the poll before. It
 // allocates nothing while nothing changes.
 type listenerWatch struct {
-	diag        *sockets.Reader
+	diag        socketReader
 	udp         *sockets.UDPServices
 	news        *sockets.News
 	now, before []sockets.Socket // by cookie

@@ -46,10 +46,19 @@ func isOwn(l platform.Listener, agent platform.ProcessID) bool {
 }
 
 // portKey names the threat that a listener belongs to, for as long as the same
-// thing listens on the same port: by protocol, port, container, and unit or
-// executable, never by a pid or a namespace. IPv4 and IPv6 have one key.
+// thing listens on the same port: by protocol, port, container or name of a
+// network namespace, and unit or executable, never by a pid or by the number of a
+// namespace, which is another one at the next start. IPv4 and IPv6 have one key.
 func portKey(l platform.Listener) string {
-	return fmt.Sprintf("%scontainer=%q %s", portPrefix(l.Protocol, l.Port), l.Owner.Container, ownerKey(l.Owner))
+	where := fmt.Sprintf("container=%q", l.Owner.Container)
+	if l.Owner.Container == "" && l.NetNS != "" {
+		name := l.NetNS
+		if strings.HasPrefix(name, "net:[") {
+			name = "*"
+		}
+		where = fmt.Sprintf("netns=%q", name)
+	}
+	return portPrefix(l.Protocol, l.Port) + where + " " + ownerKey(l.Owner)
 }
 
 // portPrefix is what the keys of all threats on one port begin with.

@@ -38,4 +38,7 @@ type Socket struct {
 	// the socket, or 0 on kernels before 5.8. Whoever holds the socket now may
 	// be elsewhere: a service gets its socket from the service manager.
 	Cgroup uint64
+	// NetNS is the inode number of the network namespace, for whoever reads more
+	// than one: a Reader leaves it 0.
+	NetNS uint32
 }

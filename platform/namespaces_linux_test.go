@@ -1,0 +1,142 @@
+package platform
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// spaced makes a network namespace with a name, and calls there inside it.
+func spaced(t *testing.T, name string, there func()) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root to make a network namespace")
+	}
+	if part, err := confined(); err != nil || part {
+		t.Skipf("this program is confined to a part of the machine: %v", err)
+	}
+	needTools(t, "ip")
+	shell(t, "ip netns add "+name+" && ip -n "+name+" link set lo up")
+	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() })
+	err := inNamespaces([]namespace{{path: "/run/netns/" + name}}, func(_ namespace, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		there()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// found returns the listeners on a port.
+func (r *listenerReader) found(t *testing.T, port uint16) []Listener {
+	t.Helper()
+	all, _, err := r.read(context.Background(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(l Listener) bool { return l.Port != port })
+}
+
+func TestListenersOfOtherNamespaces(t *testing.T) {
+	name := fmt.Sprintf("fb-seen-%d", os.Getpid())
+	r, err := newListenerReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	if got := r.found(t, 40991); len(got) > 0 {
+		t.Fatalf("before: %v", got)
+	}
+	var sockets []net.Listener
+	spaced(t, name, func() {
+		for network, address := range map[string]string{"tcp4": "127.0.0.1:40991", "tcp6": "[::]:40991"} {
+			l, err := net.Listen(network, address)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			sockets = append(sockets, l)
+		}
+	})
+	r.others.walked = time.Time{} // nothing but the mount is new
+	got := r.found(t, 40991)
+	if len(got) != 2 {
+		t.Fatalf("got %v; want two listeners", got)
+	}
+	for _, l := range got {
+		if l.NetNS != name || l.Owner.PID != os.Getpid() {
+			t.Errorf("got %s in %q, held by %d; want %s, held by %d", l.Address, l.NetNS, l.Owner.PID, name, os.Getpid())
+		}
+		if want := l.Address.IsLoopback(); (l.Reach == ReachLoopback) != want {
+			t.Errorf("%s: reach %s", l.Address, l.Reach)
+		}
+	}
+	for _, l := range sockets {
+		l.Close()
+	}
+	shell(t, "ip netns del "+name)
+	r.others.walked = time.Time{}
+	if got := r.found(t, 40991); len(got) > 0 {
+		t.Errorf("gone, and still there: %v", got)
+	}
+	for _, s := range r.others.open {
+		if s.name == name {
+			t.Error("a socket to the namespace is still open")
+		}
+	}
+}
+
+// TestNewNamespaceIsSeenAtOnce: a process that has just started is asked where it
+// is, without a walk through all.
+func TestNewNamespaceIsSeenAtOnce(t *testing.T) {
+	name := fmt.Sprintf("fb-new-%d", os.Getpid())
+	spaced(t, name, func() {})
+	r, err := newListenerReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	shell(t, "ip netns del "+name)
+	r.found(t, 40992) // walks
+	cmd := exec.Command("unshare", "-n", os.Args[0], "-test.run=^TestListenInNamespace$")
+	cmd.Env = append(os.Environ(), "FIREBREAK_LISTENS=40992")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	line := make([]byte, 16)
+	if n, err := out.Read(line); err != nil || !strings.HasPrefix(string(line[:n]), "listens") {
+		t.Fatalf("it said %q, %v", line[:n], err)
+	}
+	got := r.found(t, 40992)
+	if len(got) != 1 || !strings.HasPrefix(got[0].NetNS, "net:[") || got[0].Owner.PID != cmd.Process.Pid {
+		t.Errorf("got %v; want one listener in a namespace without a name", got)
+	}
+}
+
+func TestListenInNamespace(t *testing.T) {
+	port := os.Getenv("FIREBREAK_LISTENS")
+	if port == "" {
+		t.Skip("is run by TestNewNamespaceIsSeenAtOnce as a process of its own")
+	}
+	l, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	fmt.Println("listens")
+	time.Sleep(time.Minute)
+}

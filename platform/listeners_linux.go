@@ -87,21 +87,14 @@ func (r *listenerReader) read(ctx context.Context, owners bool) ([]Listener, []G
 	}
 	gaps = append(gaps, r.others.gaps()...)
 	r.all = all
-	if owners {
-		if err := r.findHolders(); err != nil {
-			gaps = append(gaps, Gap{Part: PartOwners, Reason: "the owners of ports cannot be seen: " + err.Error()})
-			owners = false
-		}
-	}
 	interfaces, networked := interfaceNames()
-	found := make([]Listener, 0, len(r.all))
-	for i := range r.all {
-		if s := &r.all[i]; r.mayServe(s) {
-			found = append(found, r.listenerFrom(s, interfaces))
-		}
-	}
+	var found []Listener
 	if owners {
-		gaps = append(gaps, r.tellOwners(ctx, found)...)
+		var unseen []Gap
+		found, unseen = r.listenersAndOwners(ctx, interfaces)
+		gaps = append(gaps, unseen...)
+	} else {
+		found = r.listeners(interfaces)
 	}
 	found = slices.DeleteFunc(found, func(l Listener) bool { return !r.serves(l) })
 	slices.SortFunc(found, func(a, b Listener) int { return cmp.Compare(a.NetNS, b.NetNS) })
@@ -117,6 +110,35 @@ func (r *listenerReader) read(ctx context.Context, owners bool) ([]Listener, []G
 	found = slices.Concat(r.wall.judge(ctx, slices.Clone(found[:own]), networked), elsewhere)
 	slices.SortFunc(found, compareListeners)
 	return found, gaps, nil
+}
+
+// listeners makes listeners of those sockets that may be ones.
+func (r *listenerReader) listeners(interfaces map[int]string) []Listener {
+	found := make([]Listener, 0, len(r.all))
+	for i := range r.all {
+		if s := &r.all[i]; r.mayServe(s) {
+			found = append(found, r.listenerFrom(s, interfaces))
+		}
+	}
+	return found
+}
+
+// listenersAndOwners returns the listeners with who owns them, and what of that
+// could not be seen.
+func (r *listenerReader) listenersAndOwners(ctx context.Context, interfaces map[int]string) ([]Listener, []Gap) {
+	var found []Listener
+	var gaps []Gap
+	for range 3 {
+		if err := r.findHolders(); err != nil {
+			return r.listeners(interfaces), []Gap{{Part: PartOwners, Reason: "the owners of ports cannot be seen: " + err.Error()}}
+		}
+		var stale bool
+		found = r.listeners(interfaces)
+		if gaps, stale = r.tellOwners(ctx, found); !stale {
+			break
+		}
+	}
+	return found, gaps
 }
 
 // readOthers appends the sockets of the other network namespaces.

@@ -11,8 +11,10 @@ import (
 )
 
 // tellOwners fills in who owns the listeners, and returns what it could not see
-// as gaps.
-func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) []Gap {
+// as gaps. Stale says that a process ended between the search for it and the
+// reading of what it is, as one does that forks into the background: the search
+// has to be repeated.
+func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) (gaps []Gap, stale bool) {
 	r.users.refresh()
 	var hidden int
 	var held []*Listener // by systemd
@@ -24,6 +26,7 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) []Gap
 		l.Owner.Kernel = holding == sockets.Nobody
 		facts := r.tellOwner(&l.Owner, holders)
 		if facts == nil {
+			stale = stale || holding == sockets.Held
 			if !l.Owner.Kernel {
 				hidden++
 			}
@@ -45,7 +48,7 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) []Gap
 			}
 		}
 	}
-	gaps := hiddenOwners(hidden, os.Geteuid() == 0)
+	gaps = hiddenOwners(hidden, os.Geteuid() == 0)
 	if err := r.units.learn(ctx, held); err != nil {
 		gaps = append(gaps, Gap{Part: PartOwners, Partial: true, Reason: unknownSocketUnits(len(held), err)})
 	}
@@ -57,7 +60,7 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) []Gap
 			l.Owner.Unit = unit
 		}
 	}
-	return gaps
+	return gaps, stale
 }
 
 // tellOwner fills in what the processes that hold a socket tell of its owner. It

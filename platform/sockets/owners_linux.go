@@ -122,8 +122,8 @@ func seesAll() bool {
 // Update brings the memory up to date with the sockets that are there now. An
 // error means that /proc could not be listed; what was known before stands.
 func (o *Owners) Update(now []Socket) error {
-	o.track(now)
 	o.verify()
+	o.track(now)
 	o.freshen()
 	for id, g := range o.groups {
 		if len(g.sockets) == 0 || o.search(g) != nil {

@@ -17,6 +17,8 @@ const (
 	PartRestrictions Part = "restrictions" // what the agent has in force, read back
 	PartSessions     Part = "sessions"     // who is logged in, and from where
 	PartNetwork      Part = "network"      // what isolation depends on: links, mounts, logins
+	PartUpdates      Part = "updates"      // what the package data of the host says is missing
+	PartRunning      Part = "running"      // what runs that is older than what is installed
 )
 
 // Parts is a set of parts.

@@ -170,6 +170,10 @@ func merged(old, newer platform.Snapshot, parts platform.Parts) platform.Snapsho
 			s.Sessions = newer.Sessions
 		case platform.PartNetwork:
 			s.Network = newer.Network
+		case platform.PartUpdates:
+			s.Updates = newer.Updates
+		case platform.PartRunning:
+			s.Running = newer.Running
 		}
 	}
 	s.Gaps = slices.DeleteFunc(slices.Clone(old.Gaps), func(g platform.Gap) bool { return parts.Has(g.Part) })

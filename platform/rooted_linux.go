@@ -101,6 +101,23 @@ func (r rooted) read(name string, limit int64) ([]byte, time.Time, error) {
 	return data, info.ModTime(), nil
 }
 
+// head returns the first bytes of a regular file, at most limit.
+func (r rooted) head(name string, limit int64) ([]byte, error) {
+	where, info, err := r.stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read %s: not a regular file", name)
+	}
+	f, err := r.dir.OpenFile(where, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
 // maxEntries bounds how much of a folder is looked at.
 const maxEntries = 4096
 

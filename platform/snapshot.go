@@ -47,6 +47,8 @@ type Snapshot struct {
 	InForce   Restrictions `json:"in_force"` // read back from the OS, not remembered
 	Sessions  []Session    `json:"sessions"`
 	Network   Network      `json:"network"`
+	Updates   Updates      `json:"updates"`
+	Running   RunningCode  `json:"running"`
 	// Agent is the process that looks: its own sockets are never a threat.
 	Agent ProcessID `json:"agent"`
 	Gaps  []Gap     `json:"gaps"`

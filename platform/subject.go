@@ -61,21 +61,15 @@ type OSSubject struct {
 	UpgradeTo string `json:"upgrade_to"`
 }
 
-// UpdatesSubject is a set of packages that miss updates.
+// UpdatesSubject is what a host misses of updates, and what still runs as it was
+// before one.
 type UpdatesSubject struct {
-	Packages []MissingUpdate `json:"packages"`
-}
-
-// MissingUpdate is one package for which a newer version is there.
-type MissingUpdate struct {
-	Name      string    `json:"name"`
-	Arch      string    `json:"arch"`
-	Installed string    `json:"installed"`
-	Candidate string    `json:"candidate"`
-	Archive   string    `json:"archive"`
-	Security  bool      `json:"security"`
-	KEV       bool      `json:"kev"`
-	Since     time.Time `json:"since"`
+	Manager   string      `json:"manager"`
+	ListsAsOf time.Time   `json:"lists_as_of"` // zero if the host never learned what is offered
+	Packages  []Update    `json:"packages"`
+	Running   RunningCode `json:"running"`
+	// Unsupported are packages that nobody mends any more.
+	Unsupported []UnsupportedPackage `json:"unsupported"`
 }
 
 // FileSubject is a file.

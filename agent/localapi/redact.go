@@ -81,6 +81,11 @@ func (s Subject) redact() Subject {
 		p.NetNS, p.PID, p.Exe, p.User, p.Unit, p.Container = nil, nil, nil, nil, nil, nil
 		s.Port = &p
 	}
+	if s.Updates != nil {
+		u := *s.Updates
+		u.Stale = []StaleProcess{}
+		s.Updates = &u
+	}
 	if s.File != nil {
 		s.File = &FileSubject{SHA256: s.File.SHA256}
 	}
@@ -107,6 +112,12 @@ func scrubber(s Subject) func(*string) *string {
 		add(p.Unit)
 		add(p.Container)
 		add(p.User)
+	}
+	if s.Updates != nil {
+		for _, p := range s.Updates.Stale {
+			add(p.Unit)
+			add(p.User)
+		}
 	}
 	if s.File != nil {
 		add(s.File.Path)

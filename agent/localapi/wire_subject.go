@@ -1,6 +1,7 @@
 package localapi
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/platform"
@@ -45,9 +46,17 @@ type OSSubject struct {
 	UpgradeTo   *string                   `json:"upgrade_to"`
 }
 
-// UpdatesSubject is a set of packages that miss updates.
+// UpdatesSubject is what a host misses of updates, and what still runs as it was
+// before one.
 type UpdatesSubject struct {
-	Packages []MissingUpdate `json:"packages"`
+	Manager     *string              `json:"manager"`
+	ListsAsOf   *time.Time           `json:"lists_as_of"`
+	Packages    []MissingUpdate      `json:"packages"`
+	Unsupported []UnsupportedPackage `json:"unsupported"`
+	Stale       []StaleProcess       `json:"stale"`
+	Kernel      *string              `json:"kernel"`
+	NewerKernel *string              `json:"newer_kernel"`
+	RebootAsked []string             `json:"reboot_asked"`
 }
 
 // MissingUpdate is one package for which a newer version is there.
@@ -58,8 +67,31 @@ type MissingUpdate struct {
 	Candidate *string    `json:"candidate"`
 	Archive   *string    `json:"archive"`
 	Security  bool       `json:"security"`
-	KEV       bool       `json:"kev"`
+	Fixed     *string    `json:"fixed"`
+	Severity  *string    `json:"severity"`
+	Advisory  []string   `json:"advisory"`
+	KEV       bool       `json:"kev"` // known to be exploited
+	KEVIDs    []string   `json:"kev_ids"`
+	Held      *string    `json:"held"`
 	Since     *time.Time `json:"since"`
+}
+
+// UnsupportedPackage is a package that nobody mends any more.
+type UnsupportedPackage struct {
+	Name    string  `json:"name"`
+	Version *string `json:"version"`
+	Limited bool    `json:"limited"`
+	Ended   *string `json:"ended"`
+	Note    *string `json:"note"`
+}
+
+// StaleProcess is a process that runs code which was replaced since it began.
+type StaleProcess struct {
+	PID   int      `json:"pid"`
+	Name  *string  `json:"name"`
+	User  *string  `json:"user"`
+	Unit  *string  `json:"unit"`
+	Files []string `json:"files"`
 }
 
 // FileSubject is a file.
@@ -98,14 +130,7 @@ func SubjectOf(s platform.Subject) Subject {
 			Stale: o.Stale, UpgradeTo: opt(o.UpgradeTo),
 		}
 	}
-	if u := s.Updates; u != nil {
-		w.Updates = &UpdatesSubject{Packages: each(u.Packages, func(m platform.MissingUpdate) MissingUpdate {
-			return MissingUpdate{
-				Name: m.Name, Arch: opt(m.Arch), Installed: opt(m.Installed), Candidate: opt(m.Candidate),
-				Archive: opt(m.Archive), Security: m.Security, KEV: m.KEV, Since: utc(m.Since),
-			}
-		})}
-	}
+	w.Updates = updatesOf(s.Updates)
 	if f := s.File; f != nil {
 		w.File = &FileSubject{Path: opt(f.Path), SHA256: opt(f.SHA256)}
 	}
@@ -116,4 +141,31 @@ func SubjectOf(s platform.Subject) Subject {
 		w.Setting = &SettingSubject{Name: s.Name, Value: opt(s.Value)}
 	}
 	return w
+}
+
+func updatesOf(u *platform.UpdatesSubject) *UpdatesSubject {
+	if u == nil {
+		return nil
+	}
+	return &UpdatesSubject{
+		Manager: opt(u.Manager), ListsAsOf: utc(u.ListsAsOf),
+		Packages: each(u.Packages, func(m platform.Update) MissingUpdate {
+			return MissingUpdate{
+				Name: m.Name, Arch: opt(m.Arch), Installed: opt(m.Installed), Candidate: opt(m.Candidate), Archive: opt(m.Archive),
+				Security: m.Security, Fixed: opt(m.Fixed), Severity: opt(m.Severity), Advisory: each(m.Advisory, same), KEV: len(m.KEV) > 0, KEVIDs: each(m.KEV, same),
+				Held: opt(string(m.Why)), Since: utc(m.Since),
+			}
+		}),
+		Unsupported: each(u.Unsupported, func(p platform.UnsupportedPackage) UnsupportedPackage {
+			var ended string
+			if !p.Ended.IsZero() {
+				ended = p.Ended.Format(time.DateOnly)
+			}
+			return UnsupportedPackage{Name: p.Name, Version: opt(p.Version), Limited: p.Limited, Ended: opt(ended), Note: opt(p.Note)}
+		}),
+		Stale: each(u.Running.Stale, func(p platform.StaleProcess) StaleProcess {
+			return StaleProcess{PID: p.PID, Name: opt(p.Name), User: opt(p.User), Unit: opt(cmp.Or(p.UserUnit, p.Unit)), Files: each(p.Files, same)}
+		}),
+		Kernel: opt(u.Running.Kernel), NewerKernel: opt(u.Running.NewerKernel), RebootAsked: each(u.Running.RebootAsked, same),
+	}
 }

@@ -61,7 +61,7 @@ func (a *Agent) look(why string) {
 
 // input is what detectors are given beside the snapshot.
 func (a *Agent) input() detect.Input {
-	return detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now()}
+	return detect.Input{Policy: a.policy, Lifecycle: a.cfg.Lifecycle, Now: a.cfg.Now(), FirstSeen: firstSeen(a.threats)}
 }
 
 func (a *Agent) lookIfDue(now time.Time) {

@@ -30,6 +30,9 @@ type Input struct {
 	Policy    configs.Policy
 	Lifecycle configs.Lifecycle
 	Now       time.Time // the day the host is judged by; not always today
+	// FirstSeen is when the agent first saw updates that are missing. Package data
+	// tells when it was written, not when a fix came into it.
+	FirstSeen map[UpdateID]time.Time
 }
 
 // Finding is one detector's claim about one subject in one snapshot.

@@ -43,9 +43,10 @@ type Standing struct {
 // Restrictions are all the limits the agent puts on the host's network.
 // The zero value puts none, and leaves no trace of the agent behind.
 type Restrictions struct {
-	Isolation *Isolation `json:"isolation"` // nil: not isolated
-	Blocked   []PortRule `json:"blocked"`   // inbound ports shut at the firewall
-	Denied    []PortRule `json:"denied"`    // ports no process may bind (prevention)
+	Isolation *Isolation `json:"isolation"`      // nil: not isolated
+	Wall      *Wall      `json:"wall,omitempty"` // nil: the host may be connected to
+	Blocked   []PortRule `json:"blocked"`        // inbound ports shut at the firewall
+	Denied    []PortRule `json:"denied"`         // ports no process may bind (prevention)
 }
 
 // Isolation cuts the host off from every network but Keep.
@@ -62,6 +63,15 @@ type Isolation struct {
 	Lease  time.Duration `json:"lease"`
 	Closed bool          `json:"closed"`
 	Max    time.Duration `json:"max,omitempty"`
+}
+
+// Wall lets nobody connect to the host but who is kept, and, if Shut, the host to
+// nobody else. Unlike an isolation it has no lease: it is for weeks, leaves the
+// host of use, and goes when its threat goes.
+type Wall struct {
+	Keep      []Peer       `json:"keep"`
+	Resolvers []netip.Addr `json:"resolvers"` // of use only if Shut
+	Shut      bool         `json:"shut"`      // outbound connections go to Keep and Resolvers alone
 }
 
 // Until is after how long the kernel is to end an isolation that begins now and
@@ -93,7 +103,7 @@ type PortRule struct {
 
 // Zero tells whether r restricts nothing.
 func (r Restrictions) Zero() bool {
-	return r.Isolation == nil && len(r.Blocked) == 0 && len(r.Denied) == 0
+	return r.Isolation == nil && r.Wall == nil && len(r.Blocked) == 0 && len(r.Denied) == 0
 }
 
 // Normal returns r in the one form in which equal restrictions are equal data:
@@ -107,6 +117,9 @@ func (r Restrictions) Normal() Restrictions {
 		iso.Units = sorted(iso.Units, strings.Compare)
 		iso.Resolvers = sorted(iso.Resolvers, netip.Addr.Compare)
 		n.Isolation = &iso
+	}
+	if r.Wall != nil {
+		n.Wall = r.Wall.normal()
 	}
 	return n
 }
@@ -125,7 +138,25 @@ func (r Restrictions) Equal(other Restrictions) bool {
 			return false
 		}
 	}
-	return slices.Equal(a.Blocked, b.Blocked) && slices.Equal(a.Denied, b.Denied)
+	return a.Wall.equal(b.Wall) && slices.Equal(a.Blocked, b.Blocked) && slices.Equal(a.Denied, b.Denied)
+}
+
+// normal leaves out what the host may connect to anyway.
+func (w Wall) normal() *Wall {
+	if !w.Shut {
+		w.Resolvers = nil
+		w.Keep = slices.DeleteFunc(slices.Clone(w.Keep), func(p Peer) bool { return !p.Inbound })
+	}
+	w.Keep = sorted(w.Keep, comparePeers)
+	w.Resolvers = sorted(w.Resolvers, netip.Addr.Compare)
+	return &w
+}
+
+func (w *Wall) equal(other *Wall) bool {
+	if w == nil || other == nil {
+		return w == other
+	}
+	return w.Shut == other.Shut && slices.Equal(w.Keep, other.Keep) && slices.Equal(w.Resolvers, other.Resolvers)
 }
 
 func sorted[T comparable](in []T, compare func(a, b T) int) []T {

@@ -62,6 +62,9 @@ func rulesets(r Restrictions, g ground) ([]*nft.Table, error) {
 		packets.Sets = []nft.Set{portSet(blockedTCP, r.Blocked, TCP), portSet(blockedUDP, r.Blocked, UDP)}
 		packets.Chains = []nft.Chain{blockedChain()}
 	}
+	if r.Wall != nil {
+		packets.Chains = append(packets.Chains, wallChains(*r.Wall)...)
+	}
 	if r.Isolation == nil {
 		return []*nft.Table{packets}, nil
 	}
@@ -108,6 +111,11 @@ func checkRestrictions(r Restrictions) error {
 		}
 		if p.First > p.Last {
 			return fmt.Errorf("block ports: %d-%d runs backwards", p.First, p.Last)
+		}
+	}
+	if w := r.Wall; w != nil {
+		if err := checkIsolation(Isolation{Keep: w.Keep, Resolvers: w.Resolvers}); err != nil {
+			return err
 		}
 	}
 	if r.Isolation == nil {

@@ -67,7 +67,11 @@ func readClaims(have []*nft.Table) claims {
 				c.links = append(c.links, h.Device)
 			}
 			for _, rule := range chain.Rules {
-				c.restrictions.Isolation = readNote(c.restrictions.Isolation, rule.Comment)
+				if wall, ok := readWallNote(c.restrictions.Wall, rule.Comment); ok {
+					c.restrictions.Wall = wall
+				} else {
+					c.restrictions.Isolation = readNote(c.restrictions.Isolation, rule.Comment)
+				}
 				if unit, ok := strings.CutPrefix(rule.Comment, unitKind+" "); ok {
 					c.readGroup(unit, rule)
 				}

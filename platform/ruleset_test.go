@@ -42,6 +42,10 @@ func rulesetCases() map[string]Restrictions {
 		"block-many":        {Blocked: []PortRule{{TCP, 6379, 6379}, {TCP, 23, 23}, {TCP, 24, 30}, {UDP, 69, 69}, {TCP, 445, 445}}},
 		"block-ends":        {Blocked: []PortRule{{TCP, 0, 0}, {TCP, 65535, 65535}, {UDP, 60000, 65535}}},
 		"block-all":         {Blocked: []PortRule{{TCP, 0, 65535}, {UDP, 0, 65535}}},
+		"wall":              {Wall: &Wall{}},
+		"wall-keep":         {Wall: &Wall{Keep: []Peer{{Network: prefix("10.20.0.0/16"), Protocol: TCP, Port: 22, Inbound: true}, {Network: prefix("192.0.2.10/32"), Protocol: TCP, Port: 4222}}}},
+		"wall-shut":         {Wall: &Wall{Shut: true, Resolvers: []netip.Addr{netip.MustParseAddr("192.0.2.53")}, Keep: []Peer{{Network: prefix("192.0.2.10/32"), Protocol: TCP, Port: 4222}}}},
+		"wall-isolated":     {Wall: &Wall{}, Isolation: &Isolation{Lease: time.Minute}, Blocked: []PortRule{{TCP, 445, 445}}},
 		"isolate":           isolated(Isolation{}),
 		"isolate-lease":     isolated(Isolation{Lease: 15 * time.Minute}),
 		"isolate-closed":    isolated(Isolation{Lease: time.Hour, Closed: true}),
@@ -348,6 +352,13 @@ func randomRestrictions(rnd *rand.Rand) Restrictions {
 			b = a
 		}
 		r.Blocked = append(r.Blocked, PortRule{protocol(2), min(a, b), max(a, b)})
+	}
+	if rnd.IntN(2) == 0 {
+		a := randomAddr(rnd)
+		r.Wall = &Wall{
+			Shut: rnd.IntN(2) == 0, Resolvers: []netip.Addr{randomAddr(rnd)},
+			Keep: []Peer{{Network: netip.PrefixFrom(a, rnd.IntN(a.BitLen()+1)), Protocol: protocol(3), Port: 22, Inbound: rnd.IntN(2) == 0}},
+		}
 	}
 	if rnd.IntN(3) == 0 {
 		return r

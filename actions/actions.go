@@ -58,6 +58,9 @@ type Order struct {
 	// action is done (in Undo: when it is undone).
 	Restrictions platform.Restrictions
 	Inverse      json.RawMessage // what Preview recorded; in Undo and Verify
+	// Earlier is what Preview of this action recorded for this threat before: what
+	// comes back shows who starts it again.
+	Earlier []json.RawMessage
 	// Snapshot is the host as it was last seen: whom else the owner serves. Nil
 	// if there is none.
 	Snapshot *platform.Snapshot
@@ -67,6 +70,7 @@ type Order struct {
 // Terms are what policy says about how actions are done.
 type Terms struct {
 	Isolation platform.Isolation // the isolation to use, names resolved
+	WallShut  bool               // a restricted host connects to nobody but who is kept
 	Protected Protected
 	Logins    []platform.PortRule // ports at which people log in from afar
 	StateDir  string              // where the agent keeps its state; "" is /var/lib/firebreak
@@ -123,7 +127,9 @@ var ErrCannot = errors.New("cannot be done here")
 var ErrNotUndoable = errors.New("cannot be undone")
 
 // All returns every action, in the order the documentation lists them.
-func All() []*Action { return []*Action{BlockPort, IsolateHost, ClosePort, FlagOSUpgrade} }
+func All() []*Action {
+	return []*Action{BlockPort, IsolateHost, RestrictHost, ClosePort, FlagOSUpgrade}
+}
 
 // ByName returns the action of that name, or nil.
 func ByName(name string) *Action {

@@ -31,8 +31,14 @@ type closed struct {
 	Dependents []platform.Unit `json:"dependents"`
 	// Programs are what other supervisors keep running.
 	Programs []platform.Program `json:"programs"`
+	// Respawners are scripts that started the program again when it was closed
+	// before: they are ended first.
+	Respawners []platform.Process `json:"respawners"`
 	// Processes that are ended, and cannot be started again.
 	Processes []platform.Process `json:"processes"`
+	// Starters are scripts above Processes, nearest first. One of them is ended
+	// only if it is seen to start the program again.
+	Starters []platform.Process `json:"starters"`
 }
 
 func previewClosePort(ctx context.Context, h *platform.Host, o Order) (Preview, error) {
@@ -44,6 +50,9 @@ func previewClosePort(ctx context.Context, h *platform.Host, o Order) (Preview, 
 	if err != nil {
 		return Preview{}, fmt.Errorf("close %s: %w", portRule(port), err)
 	}
+	if err := c.findStarters(ctx, h, port, seen, o); err != nil {
+		return Preview{}, fmt.Errorf("close %s: %w", portRule(port), err)
+	}
 	inverse, err := json.Marshal(c)
 	if err != nil {
 		return Preview{}, fmt.Errorf("close port: %w", err)
@@ -51,7 +60,7 @@ func previewClosePort(ctx context.Context, h *platform.Host, o Order) (Preview, 
 	others := otherPorts(port, seen.Listeners, c)
 	request := ownerQuestion{
 		port: port, agent: seen.Agent, terms: o.Terms, others: others,
-		units: slices.Concat(c.Units, c.Dependents), programs: c.Programs, processes: c.Processes,
+		units: slices.Concat(c.Units, c.Dependents), programs: c.Programs, processes: slices.Concat(c.Respawners, c.Processes),
 	}
 	return Preview{
 		Steps: c.steps(), Costs: c.costs(others), Inverse: inverse,
@@ -108,7 +117,7 @@ func closePort(ctx context.Context, h *platform.Host, o Order) (Result, error) {
 			r.Done = append(r.Done, fmt.Sprintf("stopped %s, and kept %s from starting it again", p.Title, supervisorName(p.Kind)))
 		}
 	}
-	done, err := endProcesses(ctx, h, o, c.Processes)
+	done, err := endProcesses(ctx, h, o, c)
 	r.Done = append(r.Done, done...)
 	return r, err
 }
@@ -132,6 +141,11 @@ func reopenPort(ctx context.Context, h *platform.Host, o Order) error {
 		ended = append(ended, fmt.Sprintf("%s, as user %s", p.Name, p.User))
 	}
 	if len(ended) > 0 {
+		for _, p := range slices.Concat(c.Respawners, c.Starters) {
+			if there, err := stillRuns(ctx, h, p); err != nil || !there {
+				ended = append(ended, fmt.Sprintf("it was started by %s, as user %s", label(p), p.User))
+			}
+		}
 		// The command line may hold a secret, and more people read this than the
 		// evidence.
 		return fmt.Errorf("undo: a program was ended that belongs to no service; start it by hand (%s; firebreak evidence %s may have its command line): %w",

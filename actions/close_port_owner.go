@@ -23,14 +23,7 @@ func ownerOf(ctx context.Context, h *platform.Host, port platform.PortSubject) (
 	if err != nil {
 		return closed{}, err
 	}
-	// What a script runs nobody starts again: it ends as any process does.
 	var pids []int
-	c.Programs = slices.DeleteFunc(c.Programs, func(p platform.Program) bool {
-		if p.Kind == "script" {
-			pids = append(pids, p.PIDs...)
-		}
-		return p.Kind == "script"
-	})
 	for _, l := range plain {
 		if why := unclosable(l); why != "" {
 			return closed{}, fmt.Errorf("%s: %w", why, ErrCannot)

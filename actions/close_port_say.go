@@ -3,6 +3,7 @@ package actions
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/firebreak-sec/firebreak/platform"
@@ -16,8 +17,14 @@ func (c closed) steps() []string {
 	for _, p := range c.Programs {
 		steps = append(steps, fmt.Sprintf("stop %s, and keep %s from starting it again", p.Title, supervisorName(p.Kind)))
 	}
+	for _, p := range c.Respawners {
+		steps = append(steps, fmt.Sprintf("end %s (process %d): when the port was closed before, it started the program again", label(p), p.PID))
+	}
 	for _, p := range c.Processes {
 		steps = append(steps, fmt.Sprintf("end %s (process %d)", p.Name, p.PID))
+	}
+	for _, p := range c.Starters {
+		steps = append(steps, fmt.Sprintf("end %s (process %d) as well, but only if it starts the program again", label(p), p.PID))
 	}
 	return steps
 }
@@ -38,8 +45,11 @@ func (c closed) costs(others []platform.Listener) []string {
 	for _, p := range c.Programs {
 		costs = append(costs, fmt.Sprintf("%s does not run any more, until it is undone", p.Title))
 	}
-	for _, p := range c.Processes {
-		costs = append(costs, fmt.Sprintf("%s of user %s ends, with what was not saved in it; undo cannot start it again", p.Name, p.User))
+	for _, p := range slices.Concat(c.Respawners, c.Processes) {
+		costs = append(costs, fmt.Sprintf("%s of user %s ends, with what was not saved in it; undo cannot start it again", label(p), p.User))
+	}
+	for _, p := range c.Starters {
+		costs = append(costs, fmt.Sprintf("%s of user %s ends too, if it starts the program again; undo cannot start it again", label(p), p.User))
 	}
 	var ports []platform.PortRule
 	for _, l := range others {
@@ -49,6 +59,20 @@ func (c closed) costs(others []platform.Listener) []string {
 		costs = append(costs, "closes along with it: "+platform.PortList(platform.Restrictions{Blocked: ports}.Normal().Blocked))
 	}
 	return costs
+}
+
+// label is what people call a process: of an interpreter that is the script it
+// runs, where its own name does not say so.
+func label(p platform.Process) string {
+	if file, _ := script(p); !file && !isOneOf(interpreters, p.Exe) || !isOneOf(slices.Concat(shells, interpreters), p.Name) {
+		return p.Name
+	}
+	for _, a := range p.Args[1:] {
+		if a != "" && a[0] != '-' {
+			return fmt.Sprintf("%s %s", p.Name, path.Base(a))
+		}
+	}
+	return p.Name
 }
 
 func described(u platform.Unit) string {
@@ -66,8 +90,8 @@ func (c closed) gone() string {
 	for _, p := range c.Programs {
 		what = append(what, fmt.Sprintf("%s stopped, and %s does not start it again", p.Title, supervisorName(p.Kind)))
 	}
-	for _, p := range c.Processes {
-		what = append(what, fmt.Sprintf("%s (process %d) ended", p.Name, p.PID))
+	for _, p := range slices.Concat(c.Respawners, c.Processes) {
+		what = append(what, fmt.Sprintf("%s (process %d) ended", label(p), p.PID))
 	}
 	return strings.Join(what, "; ")
 }
@@ -77,8 +101,6 @@ func supervisorName(kind string) string {
 	switch kind {
 	case "user-unit":
 		return "the service manager of its user"
-	case "script":
-		return "the script that runs it"
 	}
 	return kind
 }

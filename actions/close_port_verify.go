@@ -3,6 +3,7 @@ package actions
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/firebreak-sec/firebreak/platform"
 )
@@ -34,7 +35,7 @@ func verifyClosed(ctx context.Context, h *platform.Host, o Order) (Effect, error
 			}
 		}
 	}
-	for _, p := range c.Processes {
+	for _, p := range slices.Concat(c.Respawners, c.Processes) {
 		there, err := stillRuns(ctx, h, p)
 		if err != nil {
 			return Effect{}, err

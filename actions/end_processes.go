@@ -21,6 +21,8 @@ const (
 	// maxCopies is how many copies of itself a process may leave behind before it
 	// counts as one that something else starts.
 	maxCopies = 3
+	// maxRounds is how often a port is looked at after what came back was ended.
+	maxRounds = maxCopies + maxStarters + 4
 )
 
 // parentsFirst orders processes so that none is ended while another of them
@@ -41,10 +43,10 @@ func parentsFirst(processes []platform.Process) []platform.Process {
 }
 
 // endProcesses ends what is still there of the processes, and then looks whether
-// one comes back.
-func endProcesses(ctx context.Context, h *platform.Host, o Order, processes []platform.Process) ([]string, error) {
+// one comes back: if one of the starters made it come back, that one is ended too.
+func endProcesses(ctx context.Context, h *platform.Host, o Order, c closed) ([]string, error) {
 	var done []string
-	for _, p := range processes {
+	for _, p := range slices.Concat(c.Respawners, c.Processes) {
 		there, err := stillRuns(ctx, h, p)
 		if err != nil {
 			return done, fmt.Errorf("close port: %w", err)
@@ -56,18 +58,31 @@ func endProcesses(ctx context.Context, h *platform.Host, o Order, processes []pl
 			return done, fmt.Errorf("close port: %w", err)
 		}
 		platform.FaultPoint("close-port: ended process")
-		done = append(done, fmt.Sprintf("ended %s (process %d)", p.Name, p.PID))
+		done = append(done, fmt.Sprintf("ended %s (process %d)", label(p), p.PID))
 	}
 	if len(done) == 0 || o.Subject.Port == nil {
 		return done, nil
 	}
-	port := *o.Subject.Port
-	for copies := 0; ; copies++ {
+	port, processes := *o.Subject.Port, slices.Clone(c.Processes)
+	copies := 0
+	for range maxRounds {
 		l, err := watchRespawn(ctx, h, port, processes)
 		if l == nil || err != nil {
 			return done, err
 		}
+		said, again, err := endStarter(ctx, h, &c, *l)
+		done = append(done, said...)
+		if err != nil {
+			return done, fmt.Errorf("close port: %w", err)
+		}
+		if again.PID != 0 {
+			processes = append(processes, again)
+			continue
+		}
 		p, left, err := leftBehind(ctx, h, *l)
+		if errors.Is(err, platform.ErrGone) {
+			continue
+		}
 		if err != nil {
 			return done, fmt.Errorf("close port: %w", err)
 		}
@@ -78,18 +93,44 @@ func endProcesses(ctx context.Context, h *platform.Host, o Order, processes []pl
 		if err := h.Processes.End(ctx, p.ProcessID, 0); err != nil {
 			return done, fmt.Errorf("close port: %w", err)
 		}
+		copies++
 		processes = append(processes, p)
 		done = append(done, fmt.Sprintf("ended the copy of itself that %s left behind (process %d)", p.Name, p.PID))
 	}
+	return done, fmt.Errorf("close %s: it comes and goes: something starts it again and again: %w", portRule(port), ErrCannot)
+}
+
+// endStarter ends the starter that made a listener come back, and the program that
+// it started again, which it returns; none if it was none of the starters.
+func endStarter(ctx context.Context, h *platform.Host, c *closed, l platform.Listener) (done []string, again platform.Process, err error) {
+	if again, err = h.Processes.Inspect(ctx, l.Owner.PID); errors.Is(err, platform.ErrGone) || err == nil && again.Start != l.Owner.Start {
+		return nil, platform.Process{}, nil
+	}
+	if err != nil {
+		return nil, platform.Process{}, err
+	}
+	s, found, err := starterAmong(ctx, h, c.Starters, again)
+	if err != nil || !found {
+		return nil, platform.Process{}, err
+	}
+	c.Starters = slices.DeleteFunc(slices.Clone(c.Starters), func(p platform.Process) bool { return p.ProcessID == s.ProcessID })
+	for _, p := range []platform.Process{s, again} {
+		if err := h.Processes.End(ctx, p.ProcessID, endGrace); err != nil {
+			return done, platform.Process{}, err
+		}
+		if p.ProcessID == s.ProcessID {
+			done = append(done, fmt.Sprintf("ended %s (process %d): it had started %s again", label(s), s.PID, again.Name))
+		} else {
+			done = append(done, fmt.Sprintf("ended %s (process %d)", again.Name, again.PID))
+		}
+	}
+	return done, again, nil
 }
 
 // leftBehind tells whether the holder of a socket is nobody's: a copy that an
 // ended process made of itself, rather than the work of something that starts it.
 func leftBehind(ctx context.Context, h *platform.Host, l platform.Listener) (platform.Process, bool, error) {
 	p, err := h.Processes.Inspect(ctx, l.Owner.PID)
-	if errors.Is(err, platform.ErrGone) {
-		return p, false, nil
-	}
 	if err != nil {
 		return p, false, err
 	}

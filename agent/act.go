@@ -98,6 +98,11 @@ type prepared struct {
 func (a *Agent) carryOut(t *threat.Threat, steps []policy.Step) {
 	a.busy[t.ID] = true
 	order := a.orderFor(*t)
+	for _, i := range a.undoable(t.ID) {
+		if i.Action == steps[0].Action.Name {
+			order.Earlier = append(order.Earlier, i.Inverse)
+		}
+	}
 	step, copyOf, snap, now := steps[0], *t, a.snapshot, a.cfg.Now()
 	keep := policy.Evidence(a.policy, *t) && len(t.Evidence) <= t.Recurrences
 	host, dir, limits := a.cfg.Host, a.cfg.Evidence, a.cfg.EvidenceLimits

@@ -36,17 +36,21 @@ func (s cron) find(ctx context.Context, l Listener) ([]Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	line = belowDaemon(line)
+	line, byCron := belowDaemon(line)
 	var found []Program
 	for _, tab := range tabs {
 		var jobs []cronJob
+		top := 0
 		for _, job := range parseCrontab(string(tab.file.Data), tab.owner == "") {
-			if i := slices.IndexFunc(line, func(r relative) bool { return job.starts(r.args) }); i >= 0 && job.mayRun(tab, l.Owner.User) {
-				jobs = append(jobs, job)
+			if i := job.topmost(line); i >= 0 && job.mayRun(tab, l.Owner.User) {
+				jobs, top = append(jobs, job), max(top, i)
 			}
 		}
 		if len(jobs) > 0 {
-			found = append(found, cronProgram(ctx, tab, jobs, line, l))
+			if byCron {
+				top = len(line) - 1
+			}
+			found = append(found, cronProgram(ctx, tab, jobs, line[:top+1], l))
 		}
 	}
 	return found, nil
@@ -62,15 +66,43 @@ func (j cronJob) mayRun(tab crontab, user string) bool {
 	return owner == "root" || owner == user
 }
 
-// belowDaemon returns the processes of a line that a job consists of, without
-// cron itself or the session's shell that somebody started them from.
-func belowDaemon(line []relative) []relative {
-	for i, r := range line {
-		if r.named("cron") || r.named("crond") || i > 0 && (len(r.args) == 0 || !isScript(r)) {
-			return line[:i]
+// topmost returns the place in a line of the topmost process that the job starts;
+// -1 if it starts none of them.
+func (j cronJob) topmost(line []relative) int {
+	for i, r := range slices.Backward(line) {
+		if j.starts(r.args) {
+			return i
 		}
 	}
-	return line
+	return -1
+}
+
+// belowDaemon returns the processes of a line that may be a job's, and whether
+// cron itself started them. A script that somebody else runs starts what a job
+// starts too, and is none of it.
+func belowDaemon(line []relative) (job []relative, byCron bool) {
+	for i, r := range line {
+		daemon := r.named("cron") || r.named("crond")
+		if daemon || i > 0 && !isScript(r) {
+			return line[:i], daemon
+		}
+	}
+	return line, false
+}
+
+// shells are programs that run scripts.
+var shells = []string{"sh", "dash", "bash", "zsh", "ksh", "mksh", "ash", "busybox", "fish"}
+
+// isScript tells whether a process is a shell that runs a script or a command
+// line, and not one that somebody types into.
+func isScript(r relative) bool {
+	exe, _ := r.exe()
+	if !slices.Contains(shells, filepath.Base(exe)) && (len(r.args) == 0 || !slices.Contains(shells, filepath.Base(r.args[0]))) {
+		return false
+	}
+	return len(r.args) > 1 && !strings.HasPrefix(r.args[0], "-") && slices.ContainsFunc(r.args[1:], func(a string) bool {
+		return !strings.HasPrefix(a, "-") || a == "-c"
+	})
 }
 
 func cronProgram(ctx context.Context, tab crontab, jobs []cronJob, line []relative, l Listener) Program {

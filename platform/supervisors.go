@@ -7,7 +7,7 @@ import "context"
 // a crontab. It holds all that the agent may change there and must be able to put
 // back.
 type Program struct {
-	Kind string `json:"kind"` // of its supervisor: podman, docker, supervisord, runit, s6, xinetd, inetd, cron, user-unit, script
+	Kind string `json:"kind"` // of its supervisor: podman, docker, supervisord, runit, s6, xinetd, inetd, cron, user-unit
 	Name string `json:"name"` // as the supervisor calls it
 	User string `json:"user"` // whose it is; "" is the system's
 	// Title is for people: "container web (nginx:1.25)".

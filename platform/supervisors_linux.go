@@ -35,7 +35,6 @@ func newSupervisors() Supervisors {
 		{"xinetd", xinetd{}},
 		{"inetd", inetd{}},
 		{"cron", cron{}},
-		{"script", script{}},
 	}
 }
 

@@ -15,6 +15,7 @@ type process struct {
 	platform.Process
 	listens    []platform.Listener
 	persistent bool // something that is no unit starts it again, also after a reboot
+	again      bool // its parent starts it again
 	ended      bool
 	copies     int      // of itself that it leaves behind when it is asked to end, one after the other
 	keeper     *program // the program of a supervisor that it is, or nil
@@ -66,6 +67,16 @@ func (m *Machine) AddSupervised(exe, supervisor string, listeners ...platform.Li
 	defer m.mu.Unlock()
 	parent := m.spawn(&process{Process: platform.Process{Exe: supervisor, User: "root", PPID: 1}, persistent: true})
 	m.spawn(&process{Process: platform.Process{Exe: exe, User: "root", PPID: parent}, listens: listeners, persistent: true})
+	m.tell(platform.PartListeners, exe+" started")
+	return m.lastPID
+}
+
+// AddUnder starts a process, by its command line, as a child of another one, which
+// starts it again whenever it ends if again is set. It returns the pid.
+func (m *Machine) AddUnder(parent int, again bool, exe string, args []string, listeners ...platform.Listener) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spawn(&process{Process: platform.Process{Exe: exe, Args: args, User: "lena", UID: 1000, PPID: parent}, listens: listeners, again: again})
 	m.tell(platform.PartListeners, exe+" started")
 	return m.lastPID
 }
@@ -139,8 +150,13 @@ func (m *Machine) end(pid int) {
 			return
 		}
 	}
+	for _, child := range m.procs {
+		if child.PPID == pid {
+			child.PPID, child.again = 1, false
+		}
+	}
 	switch {
-	case p.persistent:
+	case p.persistent, p.again && m.process(p.PPID) != nil:
 		m.spawn(p)
 	case p.copies > 0:
 		p.copies--

@@ -42,6 +42,9 @@ func inForceSentences(r platform.Restrictions) []string {
 	if r.Isolation != nil {
 		done = append(done, "cut this computer off from the network")
 	}
+	if r.Wall != nil {
+		done = append(done, WallSentence(*r.Wall))
+	}
 	if blocked := r.Normal().Blocked; len(blocked) > 0 {
 		done = append(done, "blocked at the firewall: "+platform.PortList(blocked))
 	}

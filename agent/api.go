@@ -31,6 +31,7 @@ type Status struct {
 	Open      map[configs.Severity]int `json:"open"`
 	Threats   []threat.Threat          `json:"threats"` // the open ones, worst first
 	Blocked   []platform.PortRule      `json:"blocked"` // ports shut at the firewall now
+	Wall      *platform.Wall           `json:"wall"`    // nil: the host may be connected to
 	Flags     []platform.Flag          `json:"flags"`
 	Policy    PolicyStatus             `json:"policy"`
 	LastLook  time.Time                `json:"last_look"`

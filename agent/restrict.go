@@ -100,6 +100,9 @@ func (a *Agent) apply(ctx context.Context, want platform.Restrictions) error {
 	a.state.Restrictions = want
 	a.keepState()
 	a.isolationChanged(before.Isolation, want.Isolation)
+	if text := wallChange(before.Wall, want.Wall); text != "" {
+		a.note("result", "", actions.RestrictHost.Name, text)
+	}
 	if text := blockedChange(before.Blocked, want.Blocked); text != "" {
 		a.note("result", "", actions.BlockPort.Name, text)
 	}
@@ -231,6 +234,17 @@ func blockedChange(before, now []platform.PortRule) string {
 		parts = append(parts, "no longer blocked: "+platform.PortList(gone))
 	}
 	return strings.Join(parts, "; ")
+}
+
+// wallChange says what became of the wall; "" if nothing.
+func wallChange(before, now *platform.Wall) string {
+	switch {
+	case now == nil && before != nil:
+		return "anybody may connect to this computer again"
+	case now != nil && (before == nil || before.Shut != now.Shut):
+		return actions.WallSentence(*now)
+	}
+	return ""
 }
 
 func subtract(a, b []platform.PortRule) []platform.PortRule {

@@ -56,7 +56,7 @@ func (a *Agent) keepKnown() {
 	iso.Users = users
 	iso.Lease, iso.Closed, iso.Max = time.Duration(rules.Lease), rules.OnLeaseEnd == "closed", a.longestIsolation()
 	iso.Resolvers = a.terms.Isolation.Resolvers
-	a.terms.Isolation = iso
+	a.terms.Isolation, a.terms.WallShut = iso, a.policy.Restrict.Outbound == "keep"
 }
 
 // keptUsers are the numbers of the users that policy keeps. Who is not known here

@@ -56,7 +56,7 @@ func same(a, b *view) bool {
 func (a *Agent) statusOf(threats []threat.Threat) Status {
 	s := Status{
 		Host: a.cfg.HostName, Mode: a.policy.Mode, Paused: a.state.Pause, Open: map[configs.Severity]int{},
-		Blocked: a.state.Restrictions.Blocked, Policy: a.loaded, LastLook: a.lastLook,
+		Blocked: a.state.Restrictions.Blocked, Wall: a.state.Restrictions.Wall, Policy: a.loaded, LastLook: a.lastLook,
 		Gaps: slices.Clone(a.snapshot.Gaps), Contact: a.policy.Contact,
 		Agent: SelfStatus{Version: a.cfg.Version, Started: a.since},
 	}

@@ -49,6 +49,7 @@ type Policy struct {
 	Updates   UpdateRules     `yaml:"updates"`
 	Plans     map[string]Plan `yaml:"plans"`
 	Isolation IsolationRules  `yaml:"isolation"`
+	Restrict  RestrictRules   `yaml:"restrict"`
 	Limits    Limits          `yaml:"limits"`
 	Protect   Protect         `yaml:"protect"`
 	Except    []Exception     `yaml:"except"`
@@ -136,6 +137,12 @@ type IsolationRules struct {
 	Lease      Duration `yaml:"lease"`
 	Max        Duration `yaml:"max"`
 	OnLeaseEnd string   `yaml:"onLeaseEnd" oneof:"open|closed"`
+}
+
+// RestrictRules say what a restricted host may do that nobody may connect to but
+// who is in isolation.keep.
+type RestrictRules struct {
+	Outbound string `yaml:"outbound" oneof:"any|keep"` // whom it may connect to itself
 }
 
 // Limits are the circuit breaker.

@@ -220,6 +220,7 @@ func unset() Policy {
 			Max:        4 * hour,
 			OnLeaseEnd: "open",
 		},
-		Limits: Limits{DisruptivePerHour: 10},
+		Restrict: RestrictRules{Outbound: "any"},
+		Limits:   Limits{DisruptivePerHour: 10},
 	}
 }

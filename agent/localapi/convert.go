@@ -52,6 +52,13 @@ func StatusOf(s agent.Status) Status {
 			RSSBytes: s.Agent.RSSBytes, CPUSeconds: s.Agent.CPUSeconds,
 		},
 	}
+	if wall := s.Wall; wall != nil {
+		way := "inbound"
+		if wall.Shut {
+			way = "both"
+		}
+		w.Restricted = &way
+	}
 	for _, severity := range configs.Severities {
 		w.Open[severity] = s.Open[severity]
 	}

@@ -22,7 +22,7 @@ var classes = map[string]string{
 	"flags.set": open, "flags.told": gone,
 	"policy.version": open, "policy.name": open, "policy.revision": open, "policy.mode": open, "policy.source": gone,
 	"policy.signed_by": open, "policy.valid": open, "policy.error": sentence,
-	"last_look": open, "gaps.part": open, "gaps.reason": sentence, "gaps.partial": open, "troubles": sentence,
+	"last_look": open, "restricted": open, "gaps.part": open, "gaps.reason": sentence, "gaps.partial": open, "troubles": sentence,
 	"agent.version": open, "agent.started": open, "agent.rss_bytes": open, "agent.cpu_seconds": open,
 	"contact.phone": open, "contact.text": open, "next": sentence,
 

@@ -29,14 +29,17 @@ type Status struct {
 	Open      map[configs.Severity]int `json:"open"`    // always all four severities
 	Threats   []Threat                 `json:"threats"` // the open ones, worst first
 	Blocked   []Ports                  `json:"blocked"` // ports shut at the firewall now
-	Flags     []Flag                   `json:"flags"`
-	Policy    Policy                   `json:"policy"`
-	LastLook  *time.Time               `json:"last_look"`
-	Gaps      []Gap                    `json:"gaps"`
-	Troubles  []string                 `json:"troubles"` // what the agent itself cannot do now
-	Agent     Self                     `json:"agent"`
-	Contact   *Contact                 `json:"contact"`
-	Next      *string                  `json:"next"`
+	// Restricted says which way the host's network is shut but for who is kept:
+	// "inbound", or "both". Null: neither.
+	Restricted *string    `json:"restricted"`
+	Flags      []Flag     `json:"flags"`
+	Policy     Policy     `json:"policy"`
+	LastLook   *time.Time `json:"last_look"`
+	Gaps       []Gap      `json:"gaps"`
+	Troubles   []string   `json:"troubles"` // what the agent itself cannot do now
+	Agent      Self       `json:"agent"`
+	Contact    *Contact   `json:"contact"`
+	Next       *string    `json:"next"`
 	// Redacted is true if the caller may not see paths, users and command lines.
 	Redacted bool `json:"redacted"`
 }

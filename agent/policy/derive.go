@@ -28,7 +28,7 @@ func Derive(p configs.Policy, threats []threat.Threat, f Facts) (platform.Restri
 		for _, c := range claimed(p, t, f) {
 			add := c.Action.Restrict(t.Subject, f.Terms)
 			if f.Paused {
-				add.Blocked, add.Denied = nil, nil
+				add.Blocked, add.Denied, add.Wall = nil, nil, nil
 			}
 			if f.IsolationHeldOff {
 				add.Isolation = nil
@@ -105,7 +105,7 @@ func within(rules, others []platform.PortRule) []platform.PortRule {
 
 // Holds tells whether what c wants is part of the restrictions r.
 func (c Claim) Holds(r platform.Restrictions) bool {
-	if c.Wants.Isolation != nil && r.Isolation == nil {
+	if c.Wants.Isolation != nil && r.Isolation == nil || c.Wants.Wall != nil && r.Wall == nil {
 		return false
 	}
 	want := platform.Restrictions{Blocked: c.Wants.Blocked, Denied: c.Wants.Denied}
@@ -124,6 +124,9 @@ func protocols(name string) []platform.Protocol {
 func union(a, b platform.Restrictions) platform.Restrictions {
 	if b.Isolation != nil {
 		a.Isolation = b.Isolation
+	}
+	if b.Wall != nil {
+		a.Wall = b.Wall
 	}
 	a.Blocked = append(a.Blocked, b.Blocked...)
 	a.Denied = append(a.Denied, b.Denied...)

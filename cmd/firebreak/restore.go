@@ -120,6 +120,9 @@ func (e *env) putInForce(ctx context.Context, want platform.Restrictions, left t
 		}
 		said += "."
 	}
+	if want.Wall != nil {
+		said += " Nobody but who is kept can connect to this computer, as before."
+	}
 	if len(want.Blocked) > 0 {
 		said += " Blocked as before: " + platform.PortList(want.Blocked) + "."
 	}

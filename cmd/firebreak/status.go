@@ -235,14 +235,22 @@ func openStage(threats []localapi.Threat) int {
 }
 
 func network(s localapi.Status) string {
+	state := "normal"
+	switch {
+	case s.Restricted == nil:
+	case *s.Restricted == "both":
+		state = "restricted: it reaches nobody, and nobody reaches it, but those whom policy keeps"
+	default:
+		state = "restricted: nobody can connect to it but those whom policy keeps"
+	}
 	if len(s.Blocked) == 0 {
-		return "normal"
+		return state
 	}
 	rules := make([]platform.PortRule, 0, len(s.Blocked))
 	for _, b := range s.Blocked {
 		rules = append(rules, platform.PortRule(b))
 	}
-	return "normal, but nobody gets in at " + platform.PortList(rules)
+	return state + ", but nobody gets in at " + platform.PortList(rules)
 }
 
 func policyLine(policy localapi.Policy) string {

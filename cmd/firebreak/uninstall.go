@@ -166,6 +166,9 @@ func (e *env) releaseAll(ctx context.Context, say func(string, ...any)) error {
 	if before.Isolation != nil {
 		say("released: the isolation of this computer")
 	}
+	if before.Wall != nil {
+		say("released: the wall around this computer")
+	}
 	if len(before.Blocked) > 0 {
 		say("released: %s", platform.PortList(before.Blocked))
 	}

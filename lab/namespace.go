@@ -5,6 +5,7 @@ package lab
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -83,11 +84,22 @@ func (n Namespace) Switch() error {
 	)
 }
 
+// hardwareAddress is the address of the interface behind a port of a switch: the
+// same one whenever a host is started, as a network card has. Others would look for
+// the old one for seconds.
+func hardwareAddress(port string) string {
+	sum := fnv.New32a()
+	sum.Write([]byte(port))
+	h := sum.Sum32()
+	return fmt.Sprintf("02:fb:%02x:%02x:%02x:%02x", byte(h>>24), byte(h>>16), byte(h>>8), byte(h))
+}
+
 // Plug connects the namespace to a switch by an interface of the given name
 // with these addresses.
 func (n Namespace) Plug(to Namespace, name, port string, addrs ...netip.Prefix) error {
 	steps := []string{
 		"-n " + to.Name + " link add " + port + " type veth peer name " + name + " netns " + n.Name,
+		"-n " + n.Name + " link set " + name + " address " + hardwareAddress(port),
 		"-n " + to.Name + " link set " + port + " master switch up",
 		"-n " + n.Name + " link set " + name + " up",
 	}

@@ -115,6 +115,11 @@ func TestOwnerSupervisors(t *testing.T) {
 			return nil
 		})
 	}
+	defer func() {
+		if t.Failed() {
+			t.Log(h.Run(t, "sh", "-c", "firebreak history; ss -ltnpe; ps -ef --forest"))
+		}
+	}()
 	h.InstallAgent(t, ownerPolicy)
 	shut := func(o supervised, when string) {
 		t.Helper()

@@ -82,16 +82,33 @@ func under(l Listener, name string) (supervisor, child *relative) {
 		return nil, nil
 	}
 	line := ancestry(ProcessID{PID: l.Owner.PID, Start: l.Owner.Start})
-	for i := range line {
-		if !line[i].named(name) || !line[i].trusted() {
-			continue
-		}
-		if i > 0 {
-			child = &line[i-1]
-		}
-		return &line[i], child
+	i := slices.IndexFunc(line, func(r relative) bool { return r.named(name) && r.trusted() })
+	switch {
+	case i < 0 || inSession(line[:i]):
+		return nil, nil
+	case i > 0:
+		child = &line[i-1]
 	}
-	return nil, nil
+	return &line[i], child
+}
+
+// doors are programs through which people log in.
+var doors = []string{"sshd", "sshd-session", "dropbear", "login"}
+
+// inSession tells whether the first of a line of processes is one that somebody
+// started who had logged in: what keeps the way in running does not keep that.
+func inSession(line []relative) bool {
+	for i, r := range line {
+		if i > 0 && slices.Contains(doors, r.base()) && r.base() != line[0].base() {
+			return true
+		}
+	}
+	return false
+}
+
+func (r relative) base() string {
+	exe, _ := r.exe()
+	return filepath.Base(exe)
 }
 
 // daemons returns the processes of the system's own that are named so.

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"cmp"
 	"net/netip"
 )
 
@@ -82,4 +83,14 @@ type Owner struct {
 	Container string `json:"container"` // "" on the host itself
 	// Kernel is true for a socket that no process holds, such as NFS.
 	Kernel bool `json:"kernel"`
+}
+
+// compareListeners orders listeners by port.
+func compareListeners(a, b Listener) int {
+	return cmp.Or(
+		cmp.Compare(a.Port, b.Port),
+		cmp.Compare(a.Protocol, b.Protocol),
+		a.Address.Compare(b.Address),
+		cmp.Compare(a.Cookie, b.Cookie),
+	)
 }

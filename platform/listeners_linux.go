@@ -268,12 +268,3 @@ func interfaceNames() (names map[int]string, networked bool) {
 	}
 	return names, networked || err != nil
 }
-
-func compareListeners(a, b Listener) int {
-	return cmp.Or(
-		cmp.Compare(a.Port, b.Port),
-		cmp.Compare(a.Protocol, b.Protocol),
-		a.Address.Compare(b.Address),
-		cmp.Compare(a.Cookie, b.Cookie),
-	)
-}

@@ -6,6 +6,7 @@ package rpm
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 )
 
@@ -60,21 +61,69 @@ const (
 // file changes, and is not safe for use by two goroutines at once.
 type Reader struct {
 	root string
+	read *sources // what the answer was read from, nil if there is none
+	kept State
 }
 
 // New returns a reader of the host below root, "" being this one.
 func New(root string) *Reader { return &Reader{root: root} }
 
-// Read says what is installed. It fails with ErrNoDatabase where rpm has nothing
-// installed; what else cannot be read is a problem in the answer.
+// Read says what is installed, and what of it is out of date. It fails with
+// ErrNoDatabase where rpm has nothing installed; what else cannot be read is a
+// problem in the answer.
 func (r *Reader) Read(ctx context.Context) (State, error) {
-	path, err := findDatabase("/" + r.root)
+	if r.read != nil && r.read.same() && r.read.settled() {
+		return r.kept, nil
+	}
+	r.read = nil
+	path, err := findDatabase(filepath.Join("/", r.root))
 	if err != nil {
 		return State{}, err
 	}
-	all, err := readInstalled(ctx, path)
+	for range 3 { // a package may be installed during the look
+		files := &sources{root: r.root, at: time.Now(), seen: map[string]mark{}}
+		for _, end := range []string{"", "-wal", "-journal"} {
+			files.note(path + end)
+		}
+		var s State
+		if s, err = readAll(ctx, path, files); err != nil {
+			return State{}, err
+		}
+		if files.same() {
+			r.read, r.kept = files, s
+			return s, nil
+		}
+	}
+	return State{Problems: []string{"the files of packages change all the time, so that what they say does not go together"}}, nil
+}
+
+// readAll reads everything once.
+func readAll(ctx context.Context, database string, files *sources) (State, error) {
+	var s State
+	all, err := readInstalled(ctx, database)
 	if err != nil {
 		return State{Problems: []string{err.Error()}}, ctx.Err()
 	}
-	return State{Installed: len(all), Problems: []string{"what is offered is not read yet"}}, nil
+	s.Installed = len(all)
+	set := readSettings(files, all)
+	s.Problems = set.problems
+	if len(set.repositories) == 0 {
+		s.Problems = append(s.Problems, "no repository is switched on, so that nothing says what is missing")
+	}
+	o := newOffer(all)
+	for i := range set.repositories {
+		asOf, err := o.readRepository(ctx, files, set.caches, &set.repositories[i])
+		if ctx.Err() != nil {
+			return State{}, ctx.Err()
+		}
+		if err != nil {
+			s.Problems = append(s.Problems, err.Error())
+			continue
+		}
+		if s.ListsAsOf.IsZero() || asOf.Before(s.ListsAsOf) {
+			s.ListsAsOf = asOf
+		}
+	}
+	s.Pending = decide(all, set, o)
+	return s, nil
 }

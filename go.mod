@@ -24,6 +24,7 @@ require (
 )
 
 require (
+	github.com/Microsoft/go-winio v0.6.4
 	github.com/go-ole/go-ole v1.2.6 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/mdlayher/socket v0.6.0 // indirect

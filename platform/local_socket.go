@@ -19,10 +19,19 @@ type Caller struct {
 	// Login is who logged in, where that is somebody else than User: the person
 	// behind sudo. "" if it is the same or not known.
 	Login string
+	// SID is who calls on Windows, where UID is only the last part of it, and
+	// Administrator whether that is one, with all rights in use. "" elsewhere.
+	SID           string
+	Administrator bool
 }
 
 // Root tells whether the caller may do anything on this host anyway.
-func (c Caller) Root() bool { return c.UID == 0 }
+func (c Caller) Root() bool {
+	if c.SID != "" {
+		return c.Administrator
+	}
+	return c.UID == 0
+}
 
 // In tells whether the caller is in the group of that name.
 func (c Caller) In(group string) bool { return slices.Contains(c.Groups, group) }
@@ -33,6 +42,9 @@ func (c Caller) String() string {
 	if name == "" {
 		name = "somebody"
 	}
+	if c.SID != "" {
+		return fmt.Sprintf("%s (%s)", name, c.SID)
+	}
 	if c.Login != "" {
 		return fmt.Sprintf("%s as %s (uid %d)", c.Login, name, c.UID)
 	}
@@ -42,9 +54,9 @@ func (c Caller) String() string {
 // ErrAnswers says that another agent already answers on the local socket.
 var ErrAnswers = errors.New("another agent answers there")
 
-// ListenLocal listens on the local socket at path, for everybody on this host:
-// who may do what is decided by CallerOf. A socket that a crash left behind is
-// replaced; one on which somebody answers is ErrAnswers, and a path that is
+// ListenLocal listens on the local socket at path, on Windows a named pipe, for
+// everybody on this host: who may do what is decided by CallerOf. A socket that a
+// crash left behind is replaced; one on which somebody answers is ErrAnswers, and a path that is
 // anything but a socket is left alone.
 func ListenLocal(path string) (net.Listener, error) { return listenLocal(path) }
 

@@ -26,6 +26,7 @@ type wallReader struct {
 	routes   *netlink.Conn // to ask for addresses, which only forwards depend on
 	read     bool          // what follows is there
 	at       uint32        // the generation of nftables
+	legacy   hostwall.Legacy
 	wall     *hostwall.Wall
 	known    map[hostwall.Packet]hostwall.Access
 	forwards []hostwall.Forward
@@ -74,7 +75,7 @@ func (r *wallReader) judge(ctx context.Context, found []Listener, networked bool
 			r.judgeOne(l)
 		}
 	}
-	if r.why != "" || r.wall == nil || !networked {
+	if r.why != "" || !networked {
 		return found
 	}
 	return r.addForwards(found)
@@ -82,26 +83,29 @@ func (r *wallReader) judge(ctx context.Context, found []Listener, networked bool
 
 // refresh reads the rules again if somebody changed them.
 func (r *wallReader) refresh(ctx context.Context) {
+	legacy := legacyTables("/proc/thread-self/net")
 	if r.conn == nil {
+		r.wall, r.known = hostwall.New(nil, legacy), map[hostwall.Packet]hostwall.Access{}
 		return
 	}
 	now, err := r.conn.Generation()
-	if err == nil && r.read && now == r.at {
+	if err == nil && r.read && now == r.at && legacy.Equal(r.legacy) {
 		return
 	}
-	r.wall, r.read, r.why = nil, false, ""
-	r.known, r.forwards, r.asked = map[hostwall.Packet]hostwall.Access{}, nil, nil
+	var tables []*nft.ForeignTable
 	if err == nil {
 		limited, cancel := context.WithTimeout(ctx, wallPatience)
 		defer cancel()
-		var tables []*nft.ForeignTable
 		own := func(k nft.Key) bool { return k.Name == tableName }
-		if tables, r.at, err = r.conn.ReadForeign(limited, own, mostElements); err == nil {
-			r.wall, r.read = hostwall.New(wallTables(tables)), true
-			return
-		}
+		tables, r.at, err = r.conn.ReadForeign(limited, own, mostElements)
 	}
-	r.lack(err)
+	r.read, r.why = err == nil, ""
+	if err != nil {
+		r.lack(err)
+		tables = nil
+	}
+	r.wall, r.legacy = hostwall.New(wallTables(tables), legacy), legacy
+	r.known, r.forwards, r.asked = map[hostwall.Packet]hostwall.Access{}, nil, nil
 }
 
 // lack notes why the rules cannot be judged. A kernel that has no nftables has no
@@ -123,7 +127,7 @@ func (r *wallReader) judgeOne(l *Listener) {
 	case r.why != "":
 		l.Through = r.why
 		return
-	case r.wall == nil || r.wall.Empty():
+	case r.wall.Empty():
 		return
 	}
 	var access hostwall.Access

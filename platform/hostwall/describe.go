@@ -182,7 +182,7 @@ func label(load op) string {
 			return "dport"
 		case load.key == transport && load.offset == 0 && load.length == 2:
 			return "sport"
-		case load.key == networkHeader && (load.offset == 12 || load.offset == 8):
+		case load.key == networkHeader && (load.offset == 12 || load.offset == 8 && load.length > 1): // or the TTL
 			return "saddr"
 		case load.key == networkHeader && (load.offset == 16 || load.offset == 24):
 			return "daddr"

@@ -24,6 +24,7 @@ type passing struct {
 	early      bool   // connection tracking has not seen it
 	vague      bool   // whether connection tracking has seen it is not known
 	mangled    bool   // rules may rewrite headers
+	renumbered bool   // rules that are not read may have rewritten its address or port
 	iface      string // one name that stands for all that no rule names, or In
 	anyIface   bool   // iface means nothing: rules ask for it in ways that cannot be told apart
 	isLocal    bool   // it is for this computer itself
@@ -114,6 +115,9 @@ func nameBytes(name string) []byte {
 
 // ct is what connection tracking knows of it: it is new.
 func (p passing) ct(key uint32, original bool) []cell {
+	if key != ctState && (p.early || p.vague) {
+		return unknownCells(ifNameLen) // there may be no such thing, and then no test of it holds
+	}
 	switch key {
 	case ctState:
 		states := p.states()
@@ -128,6 +132,9 @@ func (p passing) ct(key uint32, original bool) []cell {
 	case ctDirection:
 		return knownCells([]byte{0})
 	case ctStatus:
+		if p.renumbered {
+			break
+		}
 		status := word(0)
 		if p.translated {
 			status = word(statusDNAT)
@@ -143,12 +150,11 @@ func (p passing) ct(key uint32, original bool) []cell {
 	case ctProtocol:
 		return knownCells([]byte{p.protocol()})
 	case ctProtoDst:
-		if original && !p.early && !p.vague {
+		if original && !p.renumbered {
 			return knownCells(binary.BigEndian.AppendUint16(nil, p.original))
 		}
-		return unknownCells(2)
 	}
-	return unknownCells(16)
+	return unknownCells(ifNameLen)
 }
 
 // states are those that connection tracking may have for it.

@@ -28,9 +28,11 @@ type stage struct{ accepted, dropped []part }
 func (w *Wall) enter(p Packet, iface string) *travel {
 	t := &travel{wall: w, with: union(local(p.V6), remote(p.V6))}
 	t.packet = passing{
-		Packet: p, original: p.Port, mangled: w.mangles, isLocal: true,
-		iface: iface, anyIface: iface == "",
+		Packet: p, original: p.Port, isLocal: true, iface: iface, anyIface: iface == "",
 	}
+	// Legacy rules may bring a packet to the port that asked for another one.
+	t.packet.renumbered = w.legacy.translates(p.V6)
+	t.packet.mangled = w.mangles || t.packet.renumbered
 	for _, c := range w.chains {
 		if isIngress(c) && onDevice(c.hook, iface) {
 			t.pass(c, true)
@@ -38,6 +40,7 @@ func (w *Wall) enter(p Packet, iface string) *travel {
 	}
 	t.prerouting(func(c *chain) bool { return !isNAT(c) && c.hook.Priority < priorityDestNAT })
 	t.prerouting(isNAT)
+	t.packet.mangled = w.mangles
 	return t
 }
 

@@ -29,6 +29,7 @@ type Wall struct {
 	translates bool     // rules pass ports on
 	notePorts  bool     // while compiling: the table translates
 	ports      []uint16 // that rules of tables which translate ask for
+	legacy     Legacy
 }
 
 // Limits of what is tried: more interfaces are not told apart, more ports not
@@ -39,9 +40,9 @@ const (
 	mostSpan  = 128 // ports of one span
 )
 
-// New judges by these tables.
-func New(tables []Table) *Wall {
-	w := &Wall{}
+// New judges by these tables, where legacy is in force as well.
+func New(tables []Table, legacy Legacy) *Wall {
+	w := &Wall{legacy: legacy, untracks: legacy.has("raw")}
 	for _, f := range tables {
 		if !f.Dormant && slices.Contains([]Family{Inet, Netdev, IPv4, IPv6}, f.Family) {
 			w.notePorts = translates(f)
@@ -112,7 +113,7 @@ func (w *Wall) addPorts(from, to uint16) {
 }
 
 // Empty tells whether there is nothing to judge by: everything is let in.
-func (w *Wall) Empty() bool { return len(w.chains) == 0 }
+func (w *Wall) Empty() bool { return len(w.chains) == 0 && len(w.legacy.V4)+len(w.legacy.V6) == 0 }
 
 // Access is who gets to a port.
 type Access struct {
@@ -157,7 +158,7 @@ func (w *Wall) Judge(p Packet) Access {
 	for _, a := range ways[1:] {
 		widest = widest.wider(a)
 	}
-	return widest
+	return w.legacy.noted(widest, p.V6)
 }
 
 // Forward is a port that rules pass on, with no socket of this computer.
@@ -191,7 +192,7 @@ func (w *Wall) forwardsOf(p Packet) []Forward {
 		t := w.enter(p, iface)
 		for _, sent := range t.sent {
 			next := t.translated(sent)
-			f := Forward{Packet: p, To: target(sent, p.Port), Access: next.arrive(true, sent.elsewhere())}
+			f := Forward{Packet: p, To: target(sent, p.Port), Access: w.legacy.noted(next.arrive(true, sent.elsewhere()), p.V6)}
 			if i := slices.IndexFunc(out, func(g Forward) bool { return g.To == f.To }); i >= 0 {
 				out[i].Access = out[i].wider(f.Access)
 			} else {

@@ -16,7 +16,8 @@ import (
 func TestReachIsReadAgainOnlyWhenRulesChange(t *testing.T) {
 	inWorld(t, func(t *testing.T, _ world) {
 		loadRules(t, `table inet f { chain in { type filter hook input priority 0; policy drop; tcp dport 22 accept
-} }`)
+}
+}`)
 		reader := newWallReader()
 		defer reader.close()
 		look := func() (Listener, *hostwall.Wall) {
@@ -65,7 +66,8 @@ func TestReachIsTheSameOnEveryNetwork(t *testing.T) {
 	inWorld(t, func(t *testing.T, _ world) {
 		loadRules(t, `table inet f { chain in { type filter hook input priority 0; policy drop
 			ct state established,related accept; iifname lo accept; tcp dport 22 accept; ip saddr 192.168.0.0/16 tcp dport 445 accept; udp dport 5353 accept
-} }`)
+}
+}`)
 		reader := newWallReader()
 		defer reader.close()
 		listeners := func() []Listener {

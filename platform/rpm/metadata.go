@@ -170,8 +170,7 @@ func decompress(r io.Reader, name string) (io.ReadCloser, error) {
 	return nil, errors.New("is compressed in a way that cannot be read")
 }
 
-// maxElement is the size of the largest element that is taken for sound: one package
-// of Fedora has 2 MB.
+// maxElement is the size of the largest element that is taken for sound.
 const maxElement = 16 << 20
 
 // elements calls for each element of a document, from the text that begins it to the

@@ -17,12 +17,12 @@ type sqliteFile struct {
 	pageSize int
 	usable   int // of a page
 	pages    uint32
+	overflow uint32 // pages of that kind that were read
 	window   []byte // of the file, so that not every page is a system call
 	from     int64
 }
 
-// The bounds of a walk. A page that is met again is a loop: a sound database has
-// no more pages in a table than in the file.
+// The bounds of a walk.
 const (
 	maxDepth   = 20
 	windowSize = 128 << 10

@@ -27,8 +27,11 @@ func (p *payload) first(n int) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("sqlite: overflow: %w", err)
 		}
-		// The size bounds the walk: each page brings the row nearer to it, so that
-		// pages in a circle end as well.
+		// No two rows share a page, and so a walk that meets more of them than there
+		// are is going in circles.
+		if p.of.overflow++; p.of.overflow > p.of.pages {
+			return nil, fmt.Errorf("sqlite: overflow: %w", errLoop)
+		}
 		p.next = binary.BigEndian.Uint32(b)
 		p.have = append(p.have, b[4:4+min(p.of.usable-4, p.size-len(p.have))]...)
 	}

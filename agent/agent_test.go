@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -533,4 +534,48 @@ func TestAnExceptionIsForOneProgram(t *testing.T) {
 	b.m.AddProcess(exe, tcp("0.0.0.0:5900"))
 	b.look()
 	b.want(5900, threat.Waiting, threat.ForApproval)
+}
+
+// What somebody changed since it was closed is not overwritten by an undo: it says
+// so, and leaves it as it is for good only when it is asked to.
+func TestUndoDoesNotOverwriteWhatSomebodyChanged(t *testing.T) {
+	b := newBench(t, enforcing)
+	b.m.AddService("smbd.service", "/usr/sbin/smbd", tcp("0.0.0.0:445"))
+	b.look()
+	id := b.want(445, threat.Resolved, "").ID
+	b.m.Systemctl("unmask", "smbd.service")
+	b.m.Systemctl("disable", "smbd.service")
+	for range 2 {
+		r := b.order(Order{Verb: Undo, Threat: id})
+		if r.Done || !r.Changed || !strings.Contains(r.Text, "smbd.service") {
+			t.Fatalf("undo: %+v", r)
+		}
+		if _, file := b.m.UnitState("smbd.service"); file != "disabled" {
+			t.Fatalf("smbd.service is %s; want it disabled, as a person left it", file)
+		}
+	}
+	r := b.order(Order{Verb: Undo, Threat: id, Keep: true})
+	if !r.Done || r.Changed || !slices.ContainsFunc(r.Lines, func(l string) bool { return strings.HasPrefix(l, "left as it is now: ") }) {
+		t.Fatalf("undo that keeps: %+v", r)
+	}
+	if _, file := b.m.UnitState("smbd.service"); file != "disabled" {
+		t.Errorf("smbd.service is %s; want disabled", file)
+	}
+	if len(b.a.undoable(id)) != 0 || !strings.Contains(b.story(), "left as it is now") {
+		t.Errorf("still to be undone: %+v\n%s", b.a.undoable(id), b.story())
+	}
+}
+
+func TestChangedOnly(t *testing.T) {
+	changed := fmt.Errorf("undo: %w; it is left as it is now", fmt.Errorf("restore a: %w", platform.ErrChanged))
+	for want, errs := range map[bool][]error{
+		true:  {platform.ErrChanged, changed, errors.Join(changed, platform.ErrChanged)},
+		false: {nil, platform.ErrGone, errors.Join(changed, platform.ErrGone), fmt.Errorf("%w: %w", changed, errors.New("disk full"))},
+	} {
+		for _, err := range errs {
+			if got := changedOnly(err); got != want {
+				t.Errorf("%v: got %v", err, got)
+			}
+		}
+	}
 }

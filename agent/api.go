@@ -105,10 +105,13 @@ type Order struct {
 	Until  time.Time     `json:"until"` // except, undo
 	Force  bool          `json:"force"` // release
 	CutMe  bool          `json:"cut_me"`
-	DryRun bool          `json:"dry_run"`
-	NoWait bool          `json:"no_wait"`
-	By     string        `json:"-"`      // who asks: "jd (uid 1000)"; set by the local API from the peer's credentials
-	Remote string        `json:"remote"` // the address the asking person's own session comes from, or ""
+	// Keep lets an undo be done although somebody changed what it would put back:
+	// that stays as it is now.
+	Keep   bool   `json:"keep"`
+	DryRun bool   `json:"dry_run"`
+	NoWait bool   `json:"no_wait"`
+	By     string `json:"-"`      // who asks: "jd (uid 1000)"; set by the local API from the peer's credentials
+	Remote string `json:"remote"` // the address the asking person's own session comes from, or ""
 }
 
 // Verb is one thing a person can ask.
@@ -128,11 +131,14 @@ const (
 
 // Reply is what became of an order.
 type Reply struct {
-	Text   string         `json:"text"`  // one sentence, or a few lines for a dry run
-	Done   bool           `json:"done"`  // the order was carried out and proved
-	Lines  []string       `json:"lines"` // what was or would be done
-	Threat *threat.Threat `json:"threat"`
-	Status *Status        `json:"status"`
+	Text  string   `json:"text"`  // one sentence, or a few lines for a dry run
+	Done  bool     `json:"done"`  // the order was carried out and proved
+	Lines []string `json:"lines"` // what was or would be done
+	// Changed says that something was left alone because somebody changed it in
+	// between, and that the same order with Keep would leave it so for good.
+	Changed bool           `json:"changed"`
+	Threat  *threat.Threat `json:"threat"`
+	Status  *Status        `json:"status"`
 
 	refused *RefusedError // it turned out that the order must not be carried out
 }

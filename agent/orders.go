@@ -184,7 +184,7 @@ func (a *Agent) orderUndo(_ context.Context, o Order) (func() (Reply, bool), err
 	}
 	id := t.ID
 	a.noteBy(o.By, "order", id, "", "undo")
-	lines := a.undoAll(id, undo, o.By, until)
+	lines := a.undoAll(id, undo, o.By, until, o.Keep)
 	if lines.err != nil {
 		return nil, refuse("Nothing was undone: %v", lines.err)
 	}
@@ -194,7 +194,10 @@ func (a *Agent) orderUndo(_ context.Context, o Order) (func() (Reply, bool), err
 			return Reply{}, false
 		}
 		if lines.err != nil {
-			return Reply{Text: fmt.Sprintf("Not everything that was done for %s could be undone. %s", id, byHand(lines.err)), Lines: lines.done}, true
+			return Reply{
+				Text:  fmt.Sprintf("Not everything that was done for %s could be undone. %s", id, byHand(lines.err)),
+				Lines: lines.done, Changed: changedOnly(lines.err),
+			}, true
 		}
 		return Reply{Text: fmt.Sprintf("Everything that was done for %s is undone. It is left open until %s.", id, until.Local().Format("2 January 2006 15:04")), Lines: lines.done, Done: true}, true
 	}, nil

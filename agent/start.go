@@ -118,7 +118,7 @@ func (a *Agent) resume() {
 			a.act(t.ID, []policy.Step{step}, order, i.Seq)
 			continue
 		}
-		if u := a.undoAll(t.ID, []journal.Intent{i}, "agent", a.cfg.Now().Add(defaultHoldOff)); u.err != nil {
+		if u := a.undoAll(t.ID, []journal.Intent{i}, "agent", a.cfg.Now().Add(defaultHoldOff), false); u.err != nil {
 			a.trouble(troubleJournal, u.err)
 			continue // it stays open: the next start deals with it
 		}

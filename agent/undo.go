@@ -20,6 +20,19 @@ const kindUndo = "undo"
 type undone struct {
 	done []string
 	err  error
+	keep bool // what somebody changed in between stays as it is now
+}
+
+// changedOnly tells whether all that kept an undo from being done is that somebody
+// changed things in between.
+func changedOnly(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !changedOnly(err) })
+	case interface{ Unwrap() error }:
+		return changedOnly(e.Unwrap())
+	}
+	return err == platform.ErrChanged
 }
 
 // undoable returns the intents of a threat that can still be undone, newest
@@ -38,8 +51,8 @@ func (a *Agent) undoable(id string) []journal.Intent {
 // undoAll takes acts back, newest first. That each is to be taken back is on
 // disk before the first one is: an undo that is cut short is finished by the
 // next agent. An error that is there at once means that nothing was begun.
-func (a *Agent) undoAll(id string, acts []journal.Intent, by string, until time.Time) *undone {
-	u := &undone{}
+func (a *Agent) undoAll(id string, acts []journal.Intent, by string, until time.Time, keep bool) *undone {
+	u := &undone{keep: keep}
 	begun := make([]journal.Intent, 0, len(acts))
 	for _, i := range acts {
 		i.At, i.By, i.Kind, i.Of, i.Until = a.cfg.Now(), by, kindUndo, i.Seq, until
@@ -82,12 +95,17 @@ func (a *Agent) takeBack(id string, begun []journal.Intent, u *undone) {
 		defer cancel()
 		results := make([]error, len(begun))
 		for n, i := range begun {
-			if results[n] = undoOne(ctx, host, i, orders[n]); results[n] == nil {
+			results[n] = undoOne(ctx, host, i, orders[n])
+			switch {
+			case results[n] == nil:
 				u.done = append(u.done, "undone: "+strings.Join(i.Steps, "; "))
+			case u.keep && changedOnly(results[n]):
+				u.done = append(u.done, leftAsItIs(results[n]))
+			default:
+				u.err = errors.Join(u.err, results[n])
 			}
 		}
-		u.err = errors.Join(results...)
-		return func(context.Context) { a.tookBack(id, begun, results) }
+		return func(context.Context) { a.tookBack(id, begun, results, u.keep) }
 	})
 }
 
@@ -102,21 +120,30 @@ func undoOne(ctx context.Context, h *platform.Host, i journal.Intent, o actions.
 	return err
 }
 
-func (a *Agent) tookBack(id string, begun []journal.Intent, results []error) {
+// leftAsItIs says what an undo left as somebody made it.
+func leftAsItIs(err error) string {
+	return "left as it is now: " + strings.TrimPrefix(strings.TrimPrefix(err.Error(), "undo: "), "restore ")
+}
+
+func (a *Agent) tookBack(id string, begun []journal.Intent, results []error, keep bool) {
 	delete(a.busy, id)
 	t := a.find(id)
 	for n, i := range begun {
 		a.finish(i.Seq)
+		text := "undone: " + strings.Join(i.Steps, "; ")
 		if err := results[n]; err != nil {
-			a.noteBy(i.By, "result", id, i.Action, "undo did not work: "+err.Error())
-			continue
+			if !keep || !changedOnly(err) {
+				a.noteBy(i.By, "result", id, i.Action, "undo did not work: "+err.Error())
+				continue
+			}
+			text = leftAsItIs(err)
 		}
 		a.markUndone(i.Of)
 		a.markUndone(i.Seq)
 		if t != nil {
 			a.setAct(t, i.Of, "undone", "undone by "+i.By, false)
 		}
-		a.noteBy(i.By, "result", id, i.Action, "undone: "+strings.Join(i.Steps, "; "))
+		a.noteBy(i.By, "result", id, i.Action, text)
 	}
 	a.look("something was undone")
 }

@@ -141,7 +141,7 @@ func entryOf(e journal.Entry) Entry {
 }
 
 func replyOf(verb agent.Verb, r agent.Reply) Reply {
-	w := Reply{Schema: Schema, Verb: string(verb), Text: opt(r.Text), Done: r.Done, Lines: each(r.Lines, same)}
+	w := Reply{Schema: Schema, Verb: string(verb), Text: opt(r.Text), Done: r.Done, Lines: each(r.Lines, same), Changed: r.Changed}
 	if r.Threat != nil {
 		t := ThreatOf(*r.Threat)
 		w.Threat = &t

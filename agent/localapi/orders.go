@@ -82,7 +82,7 @@ func (o Order) forAgent(verb agent.Verb) (agent.Order, error) {
 	}
 	a := agent.Order{
 		Verb: verb, Threat: ThreatID(o.Threat), Reason: strings.TrimSpace(o.Reason), For: length,
-		Force: o.Force, CutMe: o.CutMe, DryRun: o.DryRun, NoWait: o.NoWait,
+		Force: o.Force, CutMe: o.CutMe, Keep: o.Keep, DryRun: o.DryRun, NoWait: o.NoWait,
 	}
 	if o.Until != nil {
 		a.Until = *o.Until

@@ -243,8 +243,11 @@ type Reply struct {
 	Text   *string  `json:"text"`
 	Done   bool     `json:"done"` // carried out and proved
 	Lines  []string `json:"lines"`
-	Threat *Threat  `json:"threat"`
-	Status *Status  `json:"status"`
+	// Changed says that something was left alone because somebody changed it in
+	// between; the same order with keep leaves it so for good.
+	Changed bool    `json:"changed"`
+	Threat  *Threat `json:"threat"`
+	Status  *Status `json:"status"`
 }
 
 // Order is what a person asks of the agent.
@@ -255,6 +258,7 @@ type Order struct {
 	Until  *time.Time `json:"until,omitempty"`
 	Force  bool       `json:"force,omitempty"`
 	CutMe  bool       `json:"cut_me,omitempty"`
+	Keep   bool       `json:"keep,omitempty"` // undo: what somebody changed in between stays as it is now
 	DryRun bool       `json:"dry_run,omitempty"`
 	NoWait bool       `json:"no_wait,omitempty"`
 }

@@ -19,6 +19,11 @@ func (e *env) give(ctx context.Context, verb agent.Verb, o localapi.Order) error
 	if err := e.show(reply, func(p *page) { replyScreen(p, reply) }); err != nil {
 		return err
 	}
+	return e.end(reply, o)
+}
+
+// end is how a command ends by what became of its order.
+func (e *env) end(reply localapi.Reply, o localapi.Order) error {
 	if !reply.Done && !o.NoWait && !o.DryRun {
 		return exit(exitOpen)
 	}

@@ -98,7 +98,7 @@ func tellOwners(found []Listener) []Gap {
 	for i := range found {
 		l := &found[i]
 		if l.Owner.PID == systemPID {
-			l.Owner = Owner{Kernel: true, PID: systemPID, PIDs: []int{systemPID}, Process: "System", Unit: kernelService(l.Protocol, l.Port)}
+			l.Owner = Owner{Kernel: true, PID: systemPID, PIDs: []int{systemPID}, Process: "System", Unit: kernelService(systemPID, l.Protocol, l.Port)}
 			continue
 		}
 		o, ok := known[l.Owner.PID]

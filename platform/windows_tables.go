@@ -70,9 +70,11 @@ func servesUDP(port uint16) bool { return port != 0 && port < firstDynamicPort }
 // and http.sys, which serves the web for others.
 const systemPID = 4
 
-// kernelService names the service on whose behalf the kernel serves a port.
-func kernelService(p Protocol, port uint16) string {
+// kernelService names the service on whose behalf the kernel serves a port: "" if
+// pid is not the kernel's, or it is not known.
+func kernelService(pid int, p Protocol, port uint16) string {
 	switch {
+	case pid != systemPID:
 	case p == TCP && (port == 445 || port == 139), p == UDP && (port == 137 || port == 138):
 		return "LanmanServer"
 	case p == TCP:

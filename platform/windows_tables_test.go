@@ -52,3 +52,27 @@ func TestReadTable(t *testing.T) {
 		})
 	}
 }
+
+func TestServesUDP(t *testing.T) {
+	for port, want := range map[uint16]bool{0: false, 53: true, 5353: true, 49151: true, 49152: false, 65535: false} {
+		if got := servesUDP(port); got != want {
+			t.Errorf("port %d: got %v", port, got)
+		}
+	}
+}
+
+func TestKernelService(t *testing.T) {
+	for _, tt := range []struct {
+		pid      int
+		protocol Protocol
+		port     uint16
+		want     string
+	}{
+		{systemPID, TCP, 445, "LanmanServer"}, {systemPID, UDP, 137, "LanmanServer"}, {systemPID, TCP, 5985, "HTTP"},
+		{systemPID, UDP, 500, ""}, {1234, TCP, 445, ""},
+	} {
+		if got := kernelService(tt.pid, tt.protocol, tt.port); got != tt.want {
+			t.Errorf("process %d, %s %d: got %q, want %q", tt.pid, tt.protocol, tt.port, got, tt.want)
+		}
+	}
+}

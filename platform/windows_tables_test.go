@@ -68,8 +68,11 @@ func TestKernelService(t *testing.T) {
 		port     uint16
 		want     string
 	}{
-		{systemPID, TCP, 445, "LanmanServer"}, {systemPID, UDP, 137, "LanmanServer"}, {systemPID, TCP, 5985, "HTTP"},
-		{systemPID, UDP, 500, ""}, {1234, TCP, 445, ""},
+		{systemPID, TCP, 445, "LanmanServer"},
+		{systemPID, UDP, 137, "LanmanServer"},
+		{systemPID, TCP, 5985, "HTTP"},
+		{systemPID, UDP, 500, ""},
+		{1234, TCP, 445, ""},
 	} {
 		if got := kernelService(tt.pid, tt.protocol, tt.port); got != tt.want {
 			t.Errorf("process %d, %s %d: got %q, want %q", tt.pid, tt.protocol, tt.port, got, tt.want)

@@ -72,9 +72,13 @@ func TestMissingUpdates(t *testing.T) {
 		{"a restart is asked for", fresh, platform.RunningCode{RebootAsked: []string{"dbus"}}, nil, "missing-updates medium: Updates are installed, but not all in effect: a restart is asked for by dbus."},
 		{"old lists", old, platform.RunningCode{}, nil, "package-lists medium unsure: This computer last asked for updates 31 days ago, on 24 October 2026: whether more are missing is not known."},
 		{"no lists", platform.Updates{Manager: "apt"}, platform.RunningCode{}, nil, "package-lists medium unsure: This computer has no lists of what its package sources offer: whether updates are missing is not known."},
-		{"old lists, and one is missing all the same", func() platform.Updates { u := old; u.Pending = []platform.Update{missing("curl", 40)}; return u }(), platform.RunningCode{}, nil,
+		{
+			"old lists, and one is missing all the same", func() platform.Updates { u := old; u.Pending = []platform.Update{missing("curl", 40)}; return u }(),
+			platform.RunningCode{},
+			nil,
 			"missing-updates high: 1 security update is missing, for 40 days: curl.\n" +
-				"package-lists medium unsure: This computer last asked for updates 31 days ago, on 24 October 2026: whether more are missing is not known."},
+				"package-lists medium unsure: This computer last asked for updates 31 days ago, on 24 October 2026: whether more are missing is not known.",
+		},
 		{"out of support", func() platform.Updates {
 			u := fresh
 			u.Unsupported = []platform.UnsupportedPackage{{Name: "chromium"}, {Name: "binutils", Limited: true}}

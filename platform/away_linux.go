@@ -76,8 +76,13 @@ func otherNamespaces(mounts []mount) (all []namespace, denied bool, err error) {
 		}
 	}
 	for _, m := range mounts {
-		if m.kind == "nsfs" && strings.HasPrefix(m.root, "net:[") && !seen[m.root] {
-			seen[m.root] = true
+		if m.kind != "nsfs" || !strings.HasPrefix(m.root, "net:[") || m.root == own {
+			continue
+		}
+		// A mount lasts longer than the process by which a namespace was found.
+		if i := slices.IndexFunc(all, func(n namespace) bool { return n.id == m.root }); i >= 0 {
+			all[i].path = m.path
+		} else {
 			all = append(all, namespace{id: m.root, path: m.path})
 		}
 	}

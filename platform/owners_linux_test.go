@@ -54,7 +54,7 @@ func TestChief(t *testing.T) {
 }
 
 func TestServes(t *testing.T) {
-	r := listenerReader{udp: sockets.NewUDPServices("32768 60999", "")}
+	r := listenerReader{udp: sockets.NewUDPServices("32768 60999", ""), others: newNetSpaces()}
 	tests := []struct {
 		name string
 		l    Listener

@@ -133,7 +133,7 @@ func TestContainersAreClosed(t *testing.T) {
 	}
 	defer func() {
 		if t.Failed() {
-			t.Log(sh("podman ps -a; nft list ruleset; journalctl --no-pager -n 50"))
+			t.Log(sh("podman ps -a; firebreak history; firebreak threats --all --json | grep -E '\"(id|port|process|exe|container|stage|netns|address|pid)\"'; nft list ruleset"))
 		}
 	}()
 	for _, c := range cases {

@@ -3,9 +3,11 @@ package platform
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,10 +19,11 @@ import (
 // gets a connection, nothing that answers is ever called not reachable.
 func TestReachAgainstTruth(t *testing.T) {
 	const rulesets, seed = 32, 20261124
+	needTools(t, "nmap")
 	inReachWorld(t, func(t *testing.T, w world) {
 		reader := newWallReader()
 		defer reader.close()
-		tried, exact := 0, 0
+		tried, exact, scanned, wrong := 0, 0, 0, 0
 		for n := range uint64(rulesets) {
 			g := generator{rand.New(rand.NewPCG(seed, n))}
 			rules := g.ruleset()
@@ -28,6 +31,9 @@ func TestReachAgainstTruth(t *testing.T) {
 			binds := g.binds()
 			sockets := listenAll(t, binds)
 			truth := w.reached(t, binds, sockets)
+			if n%2 == 0 { // it takes seconds
+				scanned += w.scan(t, binds, truth)
+			}
 			for i, l := range reader.judge(context.Background(), binds, true)[:len(binds)] {
 				tried++
 				want := truth[i]
@@ -35,6 +41,7 @@ func TestReachAgainstTruth(t *testing.T) {
 					exact++
 				}
 				if want.Wider(l.Reach) {
+					wrong++
 					t.Errorf("ruleset %d, %s %s port %d: called %s (%s), but %s can reach it\n%s",
 						n, l.Protocol, l.Address, l.Port, l.Reach, l.Through, want, rules)
 				}
@@ -44,8 +51,12 @@ func TestReachAgainstTruth(t *testing.T) {
 				_ = unix.Close(fd)
 			}
 		}
-		t.Logf("%d combinations, %d judged exactly, the rest wider than true", tried, exact)
-		if tried < 60 || exact*10 < tried*7 {
+		t.Logf("%d combinations, %d of them seen by nmap too: %d wrong not-reachable, %d judged exactly, the rest wider than true",
+			tried, scanned, wrong, exact)
+		if tried < 60 || scanned < 60 {
+			t.Errorf("got %d combinations, %d of them by nmap; want 60", tried, scanned)
+		}
+		if exact*10 < tried*7 {
 			t.Errorf("%d of %d judged exactly: the judge gives up too often", exact, tried)
 		}
 	})
@@ -267,6 +278,41 @@ func (w world) reached(t *testing.T, binds []Listener, sockets []int) []Reach {
 		}
 	}
 	return out
+}
+
+// scan has nmap look at the TCP listeners from the network outside and from
+// loopback, widens what was found out about them by what it sees open, and says
+// how many it looked at.
+func (w world) scan(t *testing.T, binds []Listener, truth []Reach) int {
+	t.Helper()
+	outside := []string{"ip", "netns", "exec", w.outside}
+	for _, look := range []struct {
+		from   []string
+		family string
+		to     map[string]Reach
+	}{
+		{outside, "-4", map[string]Reach{"10.9.0.1": ReachLAN, "192.0.2.1": ReachAny}},
+		{outside, "-6", map[string]Reach{"fd09::1": ReachLAN, "2001:db8::1": ReachAny}},
+		{nil, "-4", map[string]Reach{"127.0.0.1": ReachLoopback}},
+	} {
+		command := append(slices.Clone(look.from), "timeout", "30", "nmap", "-n", "-Pn", "-T5", "--max-retries", "1",
+			"--max-rtt-timeout", "100ms", "-sS", look.family, "-oG", "-", "-p", fmt.Sprintf("%d-%d", reachPorts[0], reachPorts[len(reachPorts)-1]))
+		out := shell(t, strings.Join(append(command, slices.Collect(maps.Keys(look.to))...), " "))
+		for _, line := range strings.Split(out, "\n") {
+			words := strings.Fields(line)
+			if len(words) < 2 || !strings.Contains(line, "Ports: ") {
+				continue
+			}
+			class, known := look.to[words[1]]
+			for i, l := range binds {
+				if l.Protocol == TCP && strings.Contains(line, fmt.Sprintf(" %d/open/", l.Port)) && known && class.Wider(truth[i]) {
+					t.Logf("nmap sees port %d open at %s, where no connection was made", l.Port, words[1])
+					truth[i] = class
+				}
+			}
+		}
+	}
+	return len(slices.DeleteFunc(slices.Clone(binds), func(l Listener) bool { return l.Protocol != TCP }))
 }
 
 // knock asks for every listener at one address of the host.

@@ -65,7 +65,7 @@ func (c portCourt) finding(group portGroup) Finding {
 		Because:  worst.because,
 		Allowed:  worst.allowed,
 		Unlisted: worst.unlisted,
-		Unsure:   slices.ContainsFunc(group.sockets, func(l platform.Listener) bool { return isHidden(l.Owner) }),
+		Unsure:   slices.ContainsFunc(group.sockets, func(l platform.Listener) bool { return l.Forward == "" && isHidden(l.Owner) }),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,7 +59,11 @@ func portKey(l platform.Listener) string {
 		}
 		where = fmt.Sprintf("netns=%q", name)
 	}
-	return portPrefix(l.Protocol, l.Port) + where + " " + ownerKey(l.Owner)
+	owner := ownerKey(l.Owner)
+	if isForwarded(l) {
+		owner = "forwarded"
+	}
+	return portPrefix(l.Protocol, l.Port) + where + " " + owner
 }
 
 // portPrefix is what the keys of all threats on one port begin with.
@@ -74,6 +79,17 @@ func isHidden(o platform.Owner) bool {
 	}
 	return o.Unit == "" && o.Exe == "" && !o.Kernel
 }
+
+// isForwarded tells whether a port is passed on: by a rule of the firewall, or by a
+// program that container engines have hold a published port. Both are there for one
+// published port, and either may be seen alone while the container starts or ends.
+func isForwarded(l platform.Listener) bool {
+	return l.Forward != "" || l.Owner.Container == "" && slices.Contains(portHolders, path.Base(l.Owner.Exe))
+}
+
+// portHolders hold published ports for podman and docker; podman itself for a moment,
+// before it hands them on.
+var portHolders = []string{"podman", "conmon", "docker-proxy", "rootlessport", "slirp4netns", "pasta", "pasta.avx2"}
 
 func ownerKey(o platform.Owner) string {
 	switch {

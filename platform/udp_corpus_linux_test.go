@@ -41,7 +41,7 @@ func TestUDPCorpus(t *testing.T) {
 // run opens one half of the sockets before the agent starts, and the other half
 // afterwards.
 func (k *udpCorpus) run(tells bool) {
-	const before = 3 // of the cases that are opened twice, how far their ports lie apart
+	const before = 3         // of the cases that are opened twice, how far their ports lie apart
 	k.handOut("50000 60999") // ports that no case asks for
 	for _, c := range udpCases {
 		k.open(c, 0)

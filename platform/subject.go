@@ -27,6 +27,9 @@ type PortSubject struct {
 	Package   string   `json:"package"`
 	Container string   `json:"container"`
 	Reach     Reach    `json:"reach"`
+	// Through and Forward are those of the listener that decided Reach.
+	Through string `json:"through"`
+	Forward string `json:"forward"`
 	// Sockets are the listeners behind it, for actions and evidence.
 	Sockets []Listener `json:"sockets"`
 }

@@ -130,10 +130,10 @@ func compareListeners(a, b platform.Listener) int {
 // are told by the one with the lowest pid.
 func (g portGroup) subject() platform.PortSubject {
 	first := g.sockets[0]
-	reach := first.Reach
+	widest := first
 	for _, l := range g.sockets {
-		if l.Reach.Wider(reach) {
-			reach = l.Reach
+		if l.Reach.Wider(widest.Reach) {
+			widest = l
 		}
 	}
 	return platform.PortSubject{
@@ -148,7 +148,9 @@ func (g portGroup) subject() platform.PortSubject {
 		Unit:      first.Owner.Unit,
 		Package:   first.Owner.Package,
 		Container: first.Owner.Container,
-		Reach:     reach,
+		Reach:     widest.Reach,
+		Through:   widest.Through,
+		Forward:   widest.Forward,
 		Sockets:   g.sockets,
 	}
 }

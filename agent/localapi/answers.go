@@ -32,7 +32,7 @@ func (s *server) explain(req *http.Request, c platform.Caller) (any, error) {
 		if t.ID != id {
 			continue
 		}
-		one := Explained{Schema: Schema, Threat: ThreatOf(t)}
+		one := Explained{Schema: Schema, Threat: ThreatOf(t), Owner: each(s.agent.Owner(req.Context(), t), same)}
 		if roleOf(c) < Helpdesk {
 			one = one.Redact()
 		}

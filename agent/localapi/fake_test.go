@@ -56,6 +56,10 @@ func (f *fakeAgent) Status() agent.Status {
 	}
 }
 
+func (f *fakeAgent) Owner(context.Context, threat.Threat) []string {
+	return []string{"held by redis-server (process 812, user redis)"}
+}
+
 func (f *fakeAgent) Threats(bool) []threat.Threat { return f.threats }
 
 func (f *fakeAgent) History(after uint64, limit int) ([]journal.Entry, error) {

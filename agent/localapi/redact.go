@@ -56,7 +56,7 @@ func (t Threats) Redact() Threats {
 
 // Redact returns the threat for somebody who may not see details.
 func (e Explained) Redact() Explained {
-	return Explained{Schema: e.Schema, Threat: e.Threat.redact(), Redacted: true}
+	return Explained{Schema: e.Schema, Threat: e.Threat.redact(), Owner: []string{}, Redacted: true}
 }
 
 func (t Threat) redact() Threat {
@@ -78,7 +78,7 @@ func (t Threat) redact() Threat {
 func (s Subject) redact() Subject {
 	if s.Port != nil {
 		p := *s.Port
-		p.NetNS, p.PID, p.Exe, p.User, p.Unit, p.Container = nil, nil, nil, nil, nil, nil
+		p.NetNS, p.PID, p.Exe, p.User, p.Unit, p.Container, p.Through, p.Forward = nil, nil, nil, nil, nil, nil, nil, nil
 		s.Port = &p
 	}
 	if s.Updates != nil {

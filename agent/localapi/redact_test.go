@@ -44,6 +44,7 @@ var classes = map[string]string{
 	"threats.subject.port.netns": gone, "threats.subject.port.pid": gone, "threats.subject.port.process": open,
 	"threats.subject.port.exe": gone, "threats.subject.port.user": gone, "threats.subject.port.unit": gone,
 	"threats.subject.port.package": open, "threats.subject.port.container": gone, "threats.subject.port.reach": open,
+	"threats.subject.port.through": gone, "threats.subject.port.forward": gone,
 	"threats.subject.os.id": open, "threats.subject.os.version": open, "threats.subject.os.name": open,
 	"threats.subject.os.verdict": open, "threats.subject.os.support_ends": open, "threats.subject.os.data_date": open,
 	"threats.subject.os.data_source": open, "threats.subject.os.stale": open, "threats.subject.os.upgrade_to": open,

@@ -101,7 +101,7 @@ func TestOutputsKeepTheContract(t *testing.T) {
 	reply := agent.Reply{Text: "done", Threat: &fake.threats[0]}
 	for name, output := range map[string]any{
 		"status": status, "threats": list, "reply": replyOf(agent.Isolate, reply),
-		"explained": Explained{Schema: Schema, Threat: list.Threats[0]},
+		"explained": Explained{Schema: Schema, Threat: list.Threats[0], Owner: []string{}},
 		"failure":   Failure{Schema: Schema, Error: Error{Code: Refused, Message: "no"}},
 	} {
 		forms := []any{output}

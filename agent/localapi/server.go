@@ -39,6 +39,7 @@ type Doer interface {
 type Reader interface {
 	Status() agent.Status
 	Threats(all bool) []threat.Threat
+	Owner(context.Context, threat.Threat) []string
 }
 
 // Recorder tells what has happened.

@@ -208,7 +208,10 @@ type Threats struct {
 type Explained struct {
 	Schema   int    `json:"schema"`
 	Threat   Threat `json:"threat"`
-	Redacted bool   `json:"redacted"`
+	// Owner says of an open port who holds it now, what starts that, and who can
+	// reach it through what: a sentence each. Empty for other threats.
+	Owner    []string `json:"owner"`
+	Redacted bool     `json:"redacted"`
 }
 
 // Entry is one line of `firebreak history --json`.

@@ -31,6 +31,8 @@ type PortSubject struct {
 	Package   *string           `json:"package"`
 	Container *string           `json:"container"`
 	Reach     platform.Reach    `json:"reach"`
+	Through   *string           `json:"through"` // the rule of the host's firewall that decided reach; null if the address alone did
+	Forward   *string           `json:"forward"` // where the host passes the port on to
 }
 
 // OSSubject is the host's operating system release. Days are YYYY-MM-DD.
@@ -121,6 +123,7 @@ func SubjectOf(s platform.Subject) Subject {
 			Protocol: p.Protocol, Port: p.Port, Address: opt(p.Address), NetNS: opt(p.NetNS),
 			PID: opt(p.PID), Process: opt(p.Process), Exe: opt(p.Exe), User: opt(p.User), Unit: opt(p.Unit),
 			Package: opt(p.Package), Container: opt(p.Container), Reach: p.Reach,
+			Through: opt(p.Through), Forward: opt(p.Forward),
 		}
 	}
 	if o := s.OS; o != nil {

@@ -35,7 +35,7 @@ func explainScreen(p *page, one localapi.Explained, now time.Time) {
 	most := max(len(t.Actions), len(t.Proofs)+len(t.Looks), 1)
 	p.fit(most, func(p *page, shown int) {
 		p.verdict(verdictStyle(t), t.ID+" "+string(t.Severity)+": "+nowOf(t, "enforce"), "")
-		section(p, "What", what(t, now), 3)
+		section(p, "What", what(one, now), 3)
 		section(p, "Why", why(t), 2)
 		section(p, "Done", last(done(t, now), shown), 2)
 		section(p, "Proved", last(proved(t, now), shown), 2)
@@ -71,9 +71,19 @@ func last(lines []string, n int) []string {
 	return append(out, lines[len(lines)-n:]...)
 }
 
-func what(t localapi.Threat, now time.Time) []string {
+// maxOwner is how many sentences about an owner a screen has room for.
+const maxOwner = 4
+
+// what says what the threat is: an open port by its owner as it is now, or, where
+// that is not shown or gone, as it was last seen.
+func what(one localapi.Explained, now time.Time) []string {
+	t := one.Threat
 	out := []string{cmp.Or(text(t.Summary), t.Detector)}
-	if p := t.Subject.Port; p != nil {
+	out = append(out, one.Owner[:min(len(one.Owner), maxOwner)]...)
+	if more := len(one.Owner) - maxOwner; more > 0 {
+		out = append(out, fmt.Sprintf("(%d more of this: firebreak explain %s --json)", more, t.ID))
+	}
+	if p := t.Subject.Port; p != nil && len(one.Owner) == 0 {
 		var parts []string
 		for _, part := range []struct {
 			label string

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/firebreak-sec/firebreak/agent"
 	"github.com/firebreak-sec/firebreak/agent/detect"
 	"github.com/firebreak-sec/firebreak/agent/localapi"
 	"github.com/firebreak-sec/firebreak/platform"
@@ -64,7 +65,7 @@ func (e *env) explainPort(ctx context.Context, port uint16, protocols []platform
 		}
 		for _, f := range x.Findings {
 			j := judgementOf(f)
-			j.Owner = append(j.Owner, ownerLines(ctx, host, *f.Subject.Port)...)
+			j.Owner = append(j.Owner, agent.OwnerLines(ctx, host, *f.Subject.Port)...)
 			one.Listeners = append(one.Listeners, j)
 		}
 		out.Protocols = append(out.Protocols, one)

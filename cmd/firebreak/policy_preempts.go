@@ -52,3 +52,31 @@ func listenersOn(snapshot platform.Snapshot, r platform.PortRule, what string) s
 	}
 	return "; " + strings.Join(who, ", ") + what
 }
+
+// preemptLines says by which rules a port is to be shut before anything listens
+// there, and why one of them does not do so. protected is why the port is, or "".
+func preemptLines(policy configs.Policy, protocol platform.Protocol, port uint16, protected string) []string {
+	var lines []string
+	for _, r := range policy.Ports.Deny {
+		if !r.Ports.Has(port) || r.Protocol != "" && r.Protocol != string(protocol) {
+			continue
+		}
+		line := ""
+		switch r.Preempt {
+		case "block":
+			line = fmt.Sprintf("line %d is to shut it at the firewall before anything listens (preempt: block)", r.Line)
+		case "bind":
+			line = fmt.Sprintf("line %d is to keep programs from opening it (preempt: bind)", r.Line)
+		default:
+			continue
+		}
+		switch {
+		case policy.Mode != configs.Enforce, policy.Plans[r.Plan].Mode == configs.Audit:
+			line += "; it does not, as policy only audits"
+		case protected != "" && r.Protected != "override":
+			line += "; it does not, as the port is protected"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}

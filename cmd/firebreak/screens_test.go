@@ -257,6 +257,13 @@ func TestStatusScreenAlwaysFits(t *testing.T) {
 
 func TestExplainScreen(t *testing.T) {
 	golden(t, "explain", "blocked, not fixed", func(p *page) { explainScreen(p, localapi.Explained{Threat: vnc()}, evening) })
+	owned := localapi.Explained{Threat: vnc(), Owner: []string{
+		"held by x11vnc (process 4242, user lena), started by systemd (process 1800, user lena), started by systemd (process 1, user root)",
+		"package x11vnc 0.9.16-9",
+		`0.0.0.0: the networks that this computer is on can reach it, through rule "ip saddr 192.0.2.0/24 tcp dport 5900 accept" of table inet filter`,
+	}}
+	owned.Threat.Flaps, owned.Threat.FlapsSince = 4, earlier(20*time.Minute)
+	golden(t, "explain", "who holds it", func(p *page) { explainScreen(p, owned, evening) })
 	golden(t, "explain", "waits for approval", func(p *page) { explainScreen(p, localapi.Explained{Threat: redisThreat()}, evening) })
 	gone := vnc()
 	gone.Stage, gone.InForce, gone.Looks, gone.Next = threat.Resolved, nil, nil, ptr("nothing: it is proved gone")

@@ -173,7 +173,7 @@ func endsLine(i localapi.Isolation, now time.Time) string {
 
 // threatLines is one threat: what, what is done and what is not, who is next.
 func threatLines(p *page, t localapi.Threat, mode configs.Mode) {
-	p.indented("", t.ID+" "+string(t.Severity), len(t.ID)+10, cmp.Or(text(t.Summary), t.Detector), 2)
+	p.indented("", t.ID+" "+string(t.Severity), len(t.ID)+10, headline(t), 2)
 	p.indented("  ", "now", 6, nowOf(t, mode), 2)
 	p.indented("  ", "next", 6, cmp.Or(text(t.Next), "firebreak explain "+t.ID), 2)
 }

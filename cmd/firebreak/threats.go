@@ -38,9 +38,18 @@ func threatsScreen(p *page, list localapi.Threats, all bool, now time.Time) {
 	p.lines = append(p.lines, fmt.Sprintf("%-7s%-10s%-24s%s", "ID", "SEVERITY", "NOW", "WHAT"))
 	for _, t := range list.Threats {
 		lead := fmt.Sprintf("%-7s%-10s%-24s", t.ID, t.Severity, shortly(t, now))
-		p.lines = append(p.lines, clip(clean(lead+cmp.Or(text(t.Summary), t.Detector)), screenWidth))
+		p.lines = append(p.lines, clip(clean(lead+headline(t)), screenWidth))
 	}
 	p.text("One of them in full: firebreak explain " + list.Threats[0].ID)
+}
+
+// headline says what a threat is, and first that it does not stay.
+func headline(t localapi.Threat) string {
+	summary := cmp.Or(text(t.Summary), t.Detector)
+	if t.Flaps >= threat.Restless && t.Stage != threat.Resolved {
+		return "comes and goes: " + summary
+	}
+	return summary
 }
 
 // shortly is the stage of a threat in a few words.

@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"strings"
@@ -16,7 +16,7 @@ func TestOwnerLines(t *testing.T) {
 	port := platform.PortSubject{
 		PID: l.Owner.PID, Unit: l.Owner.Unit, Package: "cockpit-ws 287", Sockets: []platform.Listener{l, l},
 	}
-	got := strings.Join(ownerLines(t.Context(), m.Host(), port), "\n")
+	got := strings.Join(OwnerLines(t.Context(), m.Host(), port), "\n")
 	want := `held by cockpit-ws (process 1003, user root), started by systemd (process 1, user root)
 unit cockpit.service
 package cockpit-ws 287
@@ -24,7 +24,9 @@ package cockpit-ws 287
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if lines := ownerLines(t.Context(), m.Host(), platform.PortSubject{PID: 4711}); len(lines) != 0 {
-		t.Errorf("of a process that is gone: %q", lines)
+	port.Sockets[0].Owner.Start++
+	port.Sockets[1].Owner.Start++
+	if lines := OwnerLines(t.Context(), m.Host(), port); strings.Contains(lines[0], "held by") {
+		t.Errorf("of a process that has its pid from another: %q", lines[0])
 	}
 }

@@ -206,8 +206,8 @@ type Threats struct {
 
 // Explained is the answer to `firebreak explain ID --json`.
 type Explained struct {
-	Schema   int    `json:"schema"`
-	Threat   Threat `json:"threat"`
+	Schema int    `json:"schema"`
+	Threat Threat `json:"threat"`
 	// Owner says of an open port who holds it now, what starts that, and who can
 	// reach it through what: a sentence each. Empty for other threats.
 	Owner    []string `json:"owner"`

@@ -32,7 +32,10 @@ type listenerReader struct {
 	wall     *wallReader
 	all      []sockets.Socket // this and wanted are kept to be filled again
 	wanted   []sockets.Socket
-	asked    bool // owners were looked for before
+	holding  []*processFacts  // kept likewise
+	pids     map[uint64][]int // who held a socket at the last look, by its cookie
+	told     map[uint64][]int // and at this one
+	asked    bool             // owners were looked for before
 }
 
 func newListenerReader() (*listenerReader, error) {
@@ -48,7 +51,7 @@ func newListenerReader() (*listenerReader, error) {
 	return &listenerReader{
 		diag: diag, others: newNetSpaces(), owners: owners, udp: newUDPServices(),
 		book: newProcessBook(), units: newSocketUnits(), kernel: newKernelUnits(), packages: packages.New(""),
-		wall: newWallReader(),
+		wall: newWallReader(), pids: map[uint64][]int{}, told: map[uint64][]int{},
 	}, nil
 }
 
@@ -144,7 +147,7 @@ func (r *listenerReader) listenersAndOwners(ctx context.Context, interfaces map[
 // readOthers appends the sockets of the other network namespaces.
 func (r *listenerReader) readOthers(all []sockets.Socket, now time.Time) ([]sockets.Socket, error) {
 	err := r.others.refresh(now)
-	all, errRead := r.others.read(all)
+	all, errRead := r.others.read(all, now, quietFor)
 	for _, s := range r.others.open {
 		s.udp.Look(inSpace(all, s.inode), now)
 	}
@@ -197,7 +200,7 @@ func (r *listenerReader) findHolders() error {
 	if err != nil {
 		return err
 	}
-	if again, err = r.others.read(again); err != nil {
+	if again, err = r.others.read(again, time.Now(), 0); err != nil {
 		return err
 	}
 	r.all = slices.DeleteFunc(r.all, func(s sockets.Socket) bool {

@@ -26,6 +26,9 @@ const (
 	// mostSpaces bounds how many network namespaces are looked into, each with a
 	// socket that stays open.
 	mostSpaces = 1024
+	// quietFor is how long what was read of a namespace holds at most while the kernel
+	// tells that nothing happens there.
+	quietFor = 10 * time.Second
 )
 
 // netSpace is a network namespace beside the agent's own, looked into through a
@@ -35,12 +38,18 @@ type netSpace struct {
 	name  string // as in Listener.NetNS
 	diag  *sockets.Reader
 	udp   *sockets.UDPServices
+	last  []sockets.Socket
+	read  time.Time // when last was read
+	era   int       // of the news then
 }
 
 // netSpaces are the network namespaces of this host beside the agent's own. An
 // agent that is confined to a part of the host has to do with none of them.
 type netSpaces struct {
 	confined bool
+	births   *sockets.Births
+	mark     uint64        // of births, when the processes were last asked
+	settled  bool          // none of them was new then
 	news     *sockets.News // or nil
 	open     map[uint32]*netSpace
 	since    map[int]time.Time // when a process was first seen
@@ -53,8 +62,8 @@ type netSpaces struct {
 func newNetSpaces() *netSpaces {
 	part, err := confined()
 	return &netSpaces{
-		confined: part || err != nil,
-		open:     map[uint32]*netSpace{}, since: map[int]time.Time{}, barred: map[uint32]error{},
+		confined: part || err != nil, births: sockets.OpenBirths(),
+		open: map[uint32]*netSpace{}, since: map[int]time.Time{}, barred: map[uint32]error{},
 	}
 }
 
@@ -63,6 +72,7 @@ func (n *netSpaces) close() {
 		s.diag.Close()
 	}
 	clear(n.open)
+	n.births.Close()
 }
 
 // refresh finds namespaces that are new, and lets go of those that nobody is in.
@@ -99,6 +109,10 @@ func (n *netSpaces) refresh(now time.Time) error {
 
 // seeNew asks the processes that were not there before.
 func (n *netSpaces) seeNew(now time.Time) error {
+	mark := n.births.Mark()
+	if n.settled && mark == n.mark {
+		return nil
+	}
 	processes, err := numbersIn("/proc")
 	if err != nil {
 		return fmt.Errorf("find network namespaces: %w", err)
@@ -110,6 +124,7 @@ func (n *netSpaces) seeNew(now time.Time) error {
 	since := make(map[int]time.Time, len(processes))
 	var found []namespace
 	seen := map[string]bool{own: true}
+	n.mark, n.settled = mark, true
 	for _, pid := range processes {
 		first, known := n.since[pid]
 		if !known {
@@ -119,6 +134,7 @@ func (n *netSpaces) seeNew(now time.Time) error {
 		if now.Sub(first) > youngFor {
 			continue
 		}
+		n.settled = false
 		at := "/proc/" + strconv.Itoa(pid) + "/ns/net"
 		if id, err := os.Readlink(at); err == nil && !seen[id] {
 			seen[id] = true
@@ -169,19 +185,32 @@ func (n *netSpaces) enter(all []namespace, mounts []mount) error {
 	})
 }
 
-// read appends the sockets of every namespace, with where they are.
-func (n *netSpaces) read(into []sockets.Socket) ([]sockets.Socket, error) {
+// read appends the sockets of every namespace, with where they are. What was read
+// of a quiet one less than holds ago stands.
+func (n *netSpaces) read(into []sockets.Socket, now time.Time, holds time.Duration) ([]sockets.Socket, error) {
 	for _, s := range n.open {
-		from := len(into)
-		var err error
-		if into, err = s.diag.Read(into); err != nil {
-			return into, fmt.Errorf("look into network namespace %s: %w", s.name, err)
+		if now.Sub(s.read) >= holds || now.Before(s.read) || !n.news.Quiet(s.inode, s.read, s.era) {
+			if err := s.look(now, n.news.Told()); err != nil {
+				return into, err
+			}
 		}
-		for i := from; i < len(into); i++ {
-			into[i].NetNS = s.inode
-		}
+		into = append(into, s.last...)
 	}
 	return into, nil
+}
+
+// look reads the sockets of the namespace.
+func (s *netSpace) look(now time.Time, era int) error {
+	var err error
+	if s.last, err = s.diag.Read(s.last[:0]); err != nil {
+		s.read = time.Time{}
+		return fmt.Errorf("look into network namespace %s: %w", s.name, err)
+	}
+	for i := range s.last {
+		s.last[i].NetNS = s.inode
+	}
+	s.read, s.era = now, era
+	return nil
 }
 
 // gaps say which namespaces cannot be looked into.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/firebreak-sec/firebreak/platform/sockets"
 )
 
 // spaced makes a network namespace with a name, and calls there inside it.
@@ -55,7 +57,7 @@ func TestListenersOfOtherNamespaces(t *testing.T) {
 	if got := r.found(t, 40991); len(got) > 0 {
 		t.Fatalf("before: %v", got)
 	}
-	var sockets []net.Listener
+	var open []net.Listener
 	spaced(t, name, func() {
 		for network, address := range map[string]string{"tcp4": "127.0.0.1:40991", "tcp6": "[::]:40991"} {
 			l, err := net.Listen(network, address)
@@ -63,7 +65,7 @@ func TestListenersOfOtherNamespaces(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			sockets = append(sockets, l)
+			open = append(open, l)
 		}
 	})
 	r.others.walked = time.Time{} // nothing but the mount is new
@@ -79,7 +81,7 @@ func TestListenersOfOtherNamespaces(t *testing.T) {
 			t.Errorf("%s: reach %s", l.Address, l.Reach)
 		}
 	}
-	for _, l := range sockets {
+	for _, l := range open {
 		l.Close()
 	}
 	shell(t, "ip netns del "+name)
@@ -139,4 +141,74 @@ func TestListenInNamespace(t *testing.T) {
 	defer l.Close()
 	fmt.Println("listens")
 	time.Sleep(time.Minute)
+}
+
+// TestQuietNamespacesAreReadOnce opens a port behind the back of what the kernel is
+// said to tell.
+func TestQuietNamespacesAreReadOnce(t *testing.T) {
+	name := fmt.Sprintf("fb-quiet-%d", os.Getpid())
+	news := &sockets.News{}
+	var held []net.Listener
+	listen := func() {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { l.Close() })
+		held = append(held, l)
+	}
+	var s *netSpace
+	spaced(t, name, func() {
+		listen()
+		diag, err := sockets.Open()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		s = &netSpace{inode: 7, name: name, diag: diag}
+	})
+	defer s.diag.Close()
+	n := &netSpaces{news: news, open: map[uint32]*netSpace{7: s}}
+	now := time.Now()
+	read := func(after time.Duration) int {
+		t.Helper()
+		now = now.Add(after)
+		all, err := n.read(nil, now, quietFor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	more := func() {
+		t.Helper()
+		if err := inNamespaces([]namespace{{path: "/run/netns/" + name}}, func(namespace, error) { listen() }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, step := range []struct {
+		name  string
+		do    func()
+		after time.Duration
+		want  int
+	}{
+		{"at first", func() {}, 0, 1},
+		{"while the kernel tells nothing at all", more, time.Second, 2},
+		{"once it tells everything", func() { news.Begin(); more() }, time.Second, 3},
+		{"behind its back", more, 3 * time.Second, 3},
+		{"after it told of another namespace", func() { news.Stirs(8, now) }, time.Second, 3},
+		{"after it told of this one", func() { news.Stirs(7, now) }, time.Second / 2, 4},
+		{"behind its back, just after it told", more, time.Second / 4, 5},
+		{"behind its back, later", more, 2 * time.Second, 6}, // what was read last may have been too early
+		{"behind its back, again", more, time.Second, 6},
+		{"after it told of a socket somewhere", func() { news.Stirs(0, now) }, time.Second / 2, 7},
+		{"after it missed something", func() { now = now.Add(5 * time.Second); read(0); more(); news.Begin() }, time.Second, 8},
+		{"behind its back, for long", more, quietFor, 9},
+		{"after it ceased to tell", func() { news.End(); more() }, time.Second, 10},
+	} {
+		step.do()
+		if got := read(step.after); got != step.want {
+			t.Errorf("%s: got %d ports; want %d", step.name, got, step.want)
+		}
+	}
 }

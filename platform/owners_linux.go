@@ -16,15 +16,19 @@ import (
 // has to be repeated.
 func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) (gaps []Gap, stale bool) {
 	r.users.refresh()
+	defer func() {
+		r.pids, r.told = r.told, r.pids
+		clear(r.told)
+	}()
 	var hidden int
 	var held []*Listener // by systemd
 	var exes []string
-	var tellPackage []*Owner
+	ofPackage := make([]*Owner, 0, len(found))
 	for i := range found {
 		l := &found[i]
 		holders, holding := r.owners.Holders(l.Cookie)
 		l.Owner.Kernel = holding == sockets.Nobody
-		facts := r.tellOwner(&l.Owner, holders)
+		facts := r.tellOwner(&l.Owner, l.Cookie, holders)
 		if facts == nil {
 			stale = stale || holding == sockets.Held
 			if !l.Owner.Kernel {
@@ -33,20 +37,19 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) (gaps
 			continue
 		}
 		if facts.place.container == "" && (facts.original || l.Owner.ExeDeleted) {
-			exes = append(exes, l.Owner.Exe)
-			tellPackage = append(tellPackage, &l.Owner)
+			if !slices.Contains(exes, l.Owner.Exe) {
+				exes = append(exes, l.Owner.Exe)
+			}
+			ofPackage = append(ofPackage, &l.Owner)
 		}
 		if l.Owner.PIDs[0] == 1 {
 			held = append(held, l)
 		}
 	}
 	r.book.forget()
-	for exe, name := range r.packages.Owners(exes) {
-		for _, o := range tellPackage {
-			if o.Exe == exe {
-				o.Package = name
-			}
-		}
+	packages := r.packages.Owners(exes)
+	for _, o := range ofPackage {
+		o.Package = packages[o.Exe]
 	}
 	gaps = hiddenOwners(hidden, os.Geteuid() == 0)
 	if err := r.units.learn(ctx, held); err != nil {
@@ -65,23 +68,37 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) (gaps
 
 // tellOwner fills in what the processes that hold a socket tell of its owner. It
 // returns the facts of the one that counts, or nil if there is none to be seen.
-func (r *listenerReader) tellOwner(o *Owner, holders []sockets.Holder) *processFacts {
-	facts := make([]*processFacts, 0, len(holders))
+func (r *listenerReader) tellOwner(o *Owner, cookie uint64, holders []sockets.Holder) *processFacts {
+	r.holding = r.holding[:0]
 	for _, h := range holders {
 		if f, err := r.book.facts(h.PID); err == nil {
-			facts = append(facts, f)
-			o.PIDs = append(o.PIDs, h.PID)
+			r.holding = append(r.holding, f)
 		}
 	}
-	if len(facts) == 0 {
+	if len(r.holding) == 0 {
 		return nil
 	}
-	f := chief(facts)
+	o.PIDs = r.pidsOf(cookie, r.holding)
+	f := chief(r.holding)
 	o.PID, o.Start, o.Process = f.PID, f.Start, f.name
 	o.Exe, o.ExeDeleted = f.exe()
 	o.User = r.users.name(f.uid)
 	o.Unit, o.UserUnit, o.Container = f.place.unit, f.place.userUnit, f.place.container
 	return f
+}
+
+// pidsOf returns the pids of those that hold a socket: the same list as long as
+// they are the same.
+func (r *listenerReader) pidsOf(cookie uint64, holding []*processFacts) []int {
+	list := r.pids[cookie]
+	if !slices.EqualFunc(list, holding, func(pid int, f *processFacts) bool { return pid == f.PID }) {
+		list = make([]int, 0, len(holding))
+		for _, f := range holding {
+			list = append(list, f.PID)
+		}
+	}
+	r.told[cookie] = list
+	return list
 }
 
 // chief returns the process that counts among those that hold one socket: the

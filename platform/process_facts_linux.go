@@ -32,7 +32,7 @@ func (f processFacts) exe() (path string, deleted bool) {
 // processBook remembers facts of processes for as long as they stay the same.
 type processBook struct {
 	known map[int]*processFacts
-	used  map[int]bool
+	used  map[int]bool // they were read since the last forget
 }
 
 func newProcessBook() *processBook {
@@ -40,9 +40,13 @@ func newProcessBook() *processBook {
 }
 
 // facts returns what is known of a process, or ErrGone. What a process can
-// change without becoming another one is read every time: its name, its user,
-// and the program it runs; what goes with the program is read when that changes.
+// change without becoming another one is read once between two forgets: its name,
+// its user, and the program it runs; what goes with the program is read when that
+// changes.
 func (b *processBook) facts(pid int) (*processFacts, error) {
+	if b.used[pid] {
+		return b.known[pid], nil
+	}
 	dir := "/proc/" + strconv.Itoa(pid)
 	data, err := os.ReadFile(dir + "/stat")
 	if err != nil {
@@ -62,7 +66,6 @@ func (b *processBook) facts(pid int) (*processFacts, error) {
 	if err != nil {
 		link = ""
 	}
-	b.used[pid] = true
 	f := b.known[pid]
 	if f == nil || f.Start != stat.start || f.link != link {
 		f = &processFacts{ProcessID: ProcessID{PID: pid, Start: stat.start}, link: link}
@@ -72,6 +75,7 @@ func (b *processBook) facts(pid int) (*processFacts, error) {
 		f.original = sameFile(dir+"/exe", link)
 		b.known[pid] = f
 	}
+	b.used[pid] = true
 	f.name, f.ppid, f.uid = printable(stat.name), stat.ppid, owner.Uid
 	return f, nil
 }

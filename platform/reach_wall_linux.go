@@ -131,7 +131,8 @@ func (r *wallReader) judgeOne(l *Listener) {
 		return
 	}
 	var access hostwall.Access
-	for i, p := range packetsOf(*l) {
+	packets, n := packetsOf(*l)
+	for i, p := range packets[:n] {
 		if a := r.ask(p); i == 0 || reachThrough(a).Wider(reachThrough(access)) {
 			access = a
 		}
@@ -161,8 +162,9 @@ func (r *wallReader) ask(p hostwall.Packet) hostwall.Access {
 	return a
 }
 
-// packetsOf is what asks for a listener: one of each family that it answers.
-func packetsOf(l Listener) []hostwall.Packet {
+// packetsOf is what asks for a listener: one of each family that it answers, n in
+// all.
+func packetsOf(l Listener) (packets [2]hostwall.Packet, n int) {
 	address := l.Address.Unmap().WithZone("")
 	p := hostwall.Packet{UDP: l.Protocol == UDP, Port: l.Port, V6: address.Is6()}
 	if !address.IsUnspecified() {
@@ -171,12 +173,12 @@ func packetsOf(l Listener) []hostwall.Packet {
 	if l.Interface != "" && !isVRF(l.Interface) {
 		p.In = l.Interface
 	}
-	if !l.DualStack {
-		return []hostwall.Packet{p}
+	packets = [2]hostwall.Packet{p, p}
+	packets[1].V6 = false
+	if l.DualStack {
+		return packets, 2
 	}
-	other := p
-	other.V6 = false
-	return []hostwall.Packet{p, other}
+	return packets, 1
 }
 
 // isVRF tells whether packets for a socket bound to an interface come in by

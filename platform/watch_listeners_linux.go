@@ -78,10 +78,11 @@ func (a allSpaces) Read(into []sockets.Socket) ([]sockets.Socket, error) {
 	if err != nil {
 		return into, err
 	}
-	if err := a.others.refresh(time.Now()); err != nil {
+	now := time.Now()
+	if err := a.others.refresh(now); err != nil {
 		return into, err
 	}
-	return a.others.read(into)
+	return a.others.read(into, now, 0)
 }
 
 // listenerWatch compares the listeners with those of the poll before. It

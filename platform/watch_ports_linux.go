@@ -79,6 +79,7 @@ func (w *portWatch) take(lost bool, now time.Time) {
 	said := 0
 	for _, e := range w.events {
 		what := began
+		w.news.Stirs(e.NetNS, now)
 		switch e.Change {
 		case bpf.Listens:
 			if e.PID != 0 && e.Cookie != 0 {

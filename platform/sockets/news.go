@@ -6,7 +6,8 @@ import (
 )
 
 // News is what the kernel told of sockets while nobody looked: which process began
-// to listen, and which UDP sockets asked for their port by its number. Any number
+// to listen, which UDP sockets asked for their port by its number, and in which
+// network namespaces nothing happened. Any number
 // of goroutines may use it at once. The zero News is that of a host whose kernel
 // does not tell.
 type News struct {
@@ -15,6 +16,9 @@ type News struct {
 	tells bool
 	asked map[uint64]asked
 	hints map[uint64]int // by cookie: the process
+	// stirred is when something was told last of a network namespace, by its inode;
+	// 0 is of one that was not named.
+	stirred map[uint32]time.Time
 }
 
 // asked is a port that a UDP socket asked for.
@@ -29,6 +33,10 @@ const (
 	// longer than staleAsked.
 	mostAsked  = 4096
 	staleAsked = time.Hour
+	// The kernel tells just before it comes about: what was read less than afterwards
+	// after it told may be as it was before.
+	afterwards  = time.Second
+	mostStirred = 4096
 )
 
 // Begin says that from now on everything is told; again, that something was
@@ -44,6 +52,33 @@ func (n *News) End() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tells = false
+}
+
+// Stirs says that something happens in a network namespace; 0 is one that was not
+// named.
+func (n *News) Stirs(netns uint32, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stirred == nil {
+		n.stirred = map[uint32]time.Time{}
+	}
+	if len(n.stirred) >= mostStirred {
+		clear(n.stirred)
+		netns = 0 // whichever were forgotten
+	}
+	n.stirred[netns] = now
+}
+
+// Quiet tells whether a network namespace is as it was read at a time, when
+// everything was told since era.
+func (n *News) Quiet(netns uint32, read time.Time, era int) bool {
+	if n == nil {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := read.Add(-afterwards)
+	return n.tells && era == n.era && n.stirred[netns].Before(before) && n.stirred[0].Before(before)
 }
 
 // Listens says which process began to listen on a socket.
@@ -96,6 +131,9 @@ func (n *News) AskedFor(cookie uint64, port uint16, now time.Time) bool {
 
 // Told numbers the time since when everything is told; 0 if it is not.
 func (n *News) Told() int {
+	if n == nil {
+		return 0
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !n.tells {

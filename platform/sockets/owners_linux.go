@@ -35,6 +35,9 @@ const (
 	// what no sign tells of: a socket handed to a process that was there before.
 	refresh = 10 * time.Minute
 	rest    = 2000
+	// stillness is how long a list of processes holds at most while no process
+	// begins: one that was there before may move into a control group.
+	stillness = 10 * time.Second
 )
 
 // Owners remembers who holds which sockets. A holder is looked for once, when
@@ -49,6 +52,7 @@ const (
 // known by its first holder, until that one lets go of it.
 type Owners struct {
 	proc     *proc
+	births   *Births
 	cgroups  cgroups
 	seesAll  bool // no process of the host is hidden from us by rank or namespace
 	sockets  map[uint64]*socket
@@ -78,8 +82,10 @@ type group struct {
 	sockets   map[uint64]*socket
 	processes []process
 	earlier   []process
-	whole     bool // every process was looked into
-	hidden    bool // some refused it
+	listed    time.Time
+	mark      uint64 // of births, before the processes were listed
+	whole     bool   // every process was looked into
+	hidden    bool   // some refused it
 }
 
 // NewOwners returns an empty memory that looks for holders in /proc.
@@ -93,7 +99,7 @@ func NewOwners() (*Owners, error) {
 		mounts = nil // without control groups everyone is searched
 	}
 	o := &Owners{
-		proc: p, cgroups: openCgroups(mounts), seesAll: seesAll(),
+		proc: p, births: OpenBirths(), cgroups: openCgroups(mounts), seesAll: seesAll(),
 		sockets: map[uint64]*socket{}, groups: map[uint64]*group{},
 		everyone: &group{list: -1, sockets: map[uint64]*socket{}},
 		list:     make([]byte, 4096), started: time.Now(),
@@ -108,6 +114,7 @@ func (o *Owners) Close() error {
 		unix.Close(g.list)
 	}
 	o.cgroups.close()
+	o.births.Close()
 	return o.proc.close()
 }
 
@@ -240,9 +247,9 @@ func (o *Owners) freshen() {
 		return
 	}
 	o.started, o.cost = time.Now(), 0
-	o.everyone.processes = o.everyone.processes[:0]
+	o.everyone.processes, o.everyone.listed = o.everyone.processes[:0], time.Time{}
 	for _, g := range o.groups {
-		g.processes = g.processes[:0]
+		g.processes, g.listed = g.processes[:0], time.Time{}
 	}
 }
 
@@ -274,10 +281,15 @@ func (o *Owners) search(g *group) error {
 	if len(g.sockets) == 0 {
 		return nil
 	}
-	begun := time.Now()
+	begun, mark := time.Now(), o.births.Mark()
+	if mark == g.mark && begun.Sub(g.listed) < stillness && g.whole && !g.unsearched() {
+		g.searched()
+		return nil
+	}
 	if err := o.enumerate(g); err != nil {
 		return err
 	}
+	g.listed, g.mark = begun, mark
 	g.whole, g.hidden = true, false
 	for i := len(g.processes) - 1; i >= 0; i-- {
 		p := &g.processes[i]
@@ -292,13 +304,18 @@ func (o *Owners) search(g *group) error {
 		}
 		g.hidden = g.hidden || p.hidden
 	}
-	for _, s := range g.sockets {
-		s.searches++
-	}
+	g.searched()
 	if g == o.everyone {
 		o.cost += time.Since(begun)
 	}
 	return nil
+}
+
+// searched counts a search for the sockets of g.
+func (g *group) searched() {
+	for _, s := range g.sockets {
+		s.searches++
+	}
 }
 
 // enumerate lists the processes of g. Those that were searched earlier count as

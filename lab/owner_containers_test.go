@@ -28,16 +28,20 @@ plans:
 limits: {disruptivePerHour: 50}
 `
 
-// preparePodman makes podman work in a host that is a container itself: the
-// kernel's settings of its own network can be written, no disk is needed for
-// overlays, and there is an image that no registry has to be asked for.
-const preparePodman = `
+// openSettings is what of that a reboot takes away.
+const openSettings = `
 mkdir -p /run/settings /etc/containers
 mount -t proc proc /run/settings
 mount --bind /run/settings/sys/net /proc/sys/net
+chmod 666 /dev/net/tun
+`
+
+// preparePodman makes podman work in a host that is a container itself: the
+// kernel's settings of its own network can be written, no disk is needed for
+// overlays, and there is an image that no registry has to be asked for.
+const preparePodman = openSettings + `
 rm -rf /var/lib/containers/storage /run/containers/storage
 printf '[storage]\ndriver = "vfs"\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage"\n' >/etc/containers/storage.conf
-chmod 666 /dev/net/tun
 loginctl enable-linger lena
 cp -L /bin/busybox /tmp/busybox
 tar -C /tmp -cf /tmp/image.tar busybox
@@ -147,8 +151,17 @@ func TestContainersAreClosed(t *testing.T) {
 	if links := startsContainers(t, h); strings.Count(links, "UnitFileState=masked") != 2 {
 		t.Errorf("units would start containers again: %s", links)
 	}
+	silent(8086)
+	h.Firebreak(t, "undo", blocked.ID)
+	lab.Eventually(t, 5*time.Second, func() error { return open(8086, true) })
+	stayClosed(t, n, h, 8081, 8082, 8083, 8084)
+	h.Reboot(t)
+	sh(openSettings)
+	h.WaitForAgent(t)
+	h.Reaches(n.Attacker.IPv4, 9)
 	for _, c := range cases {
-		th := resolved(t, h, 0, c.port)
+		silent(c.port)
+		th := resolved(t, h, 20*time.Second, c.port)
 		h.Firebreak(t, "undo", th.ID)
 		lab.Eventually(t, 10*time.Second, func() error { return open(c.port, c.v6) })
 		if after := state(c.podman, c.name); after != before[c.name] {
@@ -164,9 +177,6 @@ func TestContainersAreClosed(t *testing.T) {
 			t.Errorf("the undo was undone within 3 s: %v", err)
 		}
 	}
-	silent(8086)
-	h.Firebreak(t, "undo", blocked.ID)
-	lab.Eventually(t, 5*time.Second, func() error { return open(8086, true) })
 }
 
 // startsContainers is the state of the units that start containers.

@@ -130,13 +130,12 @@ func TestOwnerSupervisors(t *testing.T) {
 			t.Errorf("%s: %s the attacker connects", o.name, when)
 		}
 	}
+	var closed []uint16
 	for _, o := range owners {
 		proved(t, resolved(t, h, 60*time.Second, o.port))
+		closed = append(closed, o.port)
 	}
-	time.Sleep(5 * time.Second)
-	for _, o := range owners {
-		shut(o, "said to be closed, and")
-	}
+	stayClosed(t, n, h, closed...)
 	for _, port := range []uint16{8021, 8023} {
 		if err := n.Attacker.Connect(h.IPv4, port); err != nil {
 			t.Errorf("port %d of a neighbour closed too: %v", port, err)

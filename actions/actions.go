@@ -99,6 +99,9 @@ type Preview struct {
 	// Final says that Undo can put nothing back: the inverse is for people to
 	// read, such as the command line of a program that was ended.
 	Final bool
+	// Ends are the processes that it ends itself, of which nothing else is left then:
+	// they are held still while evidence is kept.
+	Ends []platform.ProcessID
 	// Refused says why it must not be done here; "" if it may. A refused
 	// remediation leaves its threat mitigated, and a person is asked.
 	Refused string

@@ -63,9 +63,18 @@ func previewClosePort(ctx context.Context, h *platform.Host, o Order) (Preview, 
 		units: slices.Concat(c.Units, c.Dependents), programs: c.Programs, processes: slices.Concat(c.Respawners, c.Processes),
 	}
 	return Preview{
-		Steps: c.steps(), Costs: c.costs(others), Inverse: inverse,
+		Steps: c.steps(), Costs: c.costs(others), Inverse: inverse, Ends: c.ends(),
 		Final: len(c.Units) == 0 && len(c.Programs) == 0, Refused: request.refusal(),
 	}, nil
+}
+
+// ends are the processes that are ended, whoever started them.
+func (c closed) ends() []platform.ProcessID {
+	var ids []platform.ProcessID
+	for _, p := range slices.Concat(c.Respawners, c.Processes) {
+		ids = append(ids, p.ProcessID)
+	}
+	return ids
 }
 
 // lookAgain returns the port with the sockets it has now: since it was found,

@@ -91,6 +91,7 @@ type prepared struct {
 	evidence string
 	keepErr  error // why evidence could not be kept
 	err      error
+	thaw     []func() // lets go on what was held still
 }
 
 // carryOut carries out the remediations of one threat, one after the other:
@@ -111,12 +112,26 @@ func (a *Agent) carryOut(t *threat.Threat, steps []policy.Step) {
 		ctx, cancel := context.WithTimeout(ctx, actDeadline)
 		defer cancel()
 		var p prepared
+		p.preview, p.err = step.Action.Preview(ctx, host, order)
 		if keep {
+			p.freeze(ctx, host)
 			p.evidence, p.keepErr = evidence.Collect(ctx, host, copyOf, snap, now, dir, limits)
 		}
-		p.preview, p.err = step.Action.Preview(ctx, host, order)
 		return func(context.Context) { a.prepared(copyOf.ID, steps, order, p) }
 	})
+}
+
+// freeze holds still what is about to be ended, so that it does not change while
+// evidence of it is kept. One that cannot be is looked at as it runs.
+func (p *prepared) freeze(ctx context.Context, host *platform.Host) {
+	if p.err != nil || p.preview.Refused != "" || host.Processes == nil {
+		return
+	}
+	for _, id := range p.preview.Ends {
+		if thaw, err := host.Processes.Freeze(ctx, id); err == nil {
+			p.thaw = append(p.thaw, thaw)
+		}
+	}
 }
 
 // openNow returns a function that tells which threats are open at this moment.
@@ -131,6 +146,11 @@ func (a *Agent) openNow() func(id string) bool {
 
 // prepared writes the intent down and starts the act.
 func (a *Agent) prepared(id string, steps []policy.Step, order actions.Order, p prepared) {
+	defer func() {
+		for _, thaw := range p.thaw {
+			thaw() // to be asked to end, which it may do in order
+		}
+	}()
 	t, step := a.find(id), steps[0]
 	if t == nil {
 		delete(a.busy, id)

@@ -36,4 +36,9 @@ type Processes interface {
 	// it. It acts through a pidfd, so never on another process that got the
 	// same pid. A process that is already gone is no error.
 	End(ctx context.Context, id ProcessID, grace time.Duration) error
+	// Freeze keeps the process from doing anything, for a moment: until thaw is
+	// called, or this program ends. It can be looked at and ended meanwhile. The
+	// error is ErrGone if it is not there any more, and ErrUnsupported where no
+	// process can be frozen so that it cannot stay so.
+	Freeze(ctx context.Context, id ProcessID) (thaw func(), err error)
 }

@@ -178,3 +178,9 @@ func commandLineOf(h windows.Handle) (string, error) {
 	}
 	return (*windows.NTUnicodeString)(unsafe.Pointer(&buffer[0])).String(), nil
 }
+
+// Freeze is not done: a suspended process stays so when the one ends that suspended
+// it.
+func (winProcesses) Freeze(_ context.Context, id ProcessID) (thaw func(), err error) {
+	return nil, fmt.Errorf("freeze process %d: %w", id.PID, ErrUnsupported)
+}

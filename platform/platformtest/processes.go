@@ -194,6 +194,23 @@ func (p processes) Children(_ context.Context, pid int) ([]int, error) {
 	return pids, nil
 }
 
+// Freeze notes that the process is frozen, in the list of calls alone.
+func (p processes) Freeze(_ context.Context, id platform.ProcessID) (thaw func(), err error) {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	if err := p.m.called("Processes.Freeze", id.PID); err != nil {
+		return nil, err
+	}
+	if found := p.m.process(id.PID); found == nil || found.Start != id.Start {
+		return nil, platform.ErrGone
+	}
+	return func() {
+		p.m.mu.Lock()
+		defer p.m.mu.Unlock()
+		_ = p.m.called("Processes.Thaw", id.PID) // whatever becomes of it
+	}, nil
+}
+
 func (p processes) End(_ context.Context, id platform.ProcessID, grace time.Duration) error {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()

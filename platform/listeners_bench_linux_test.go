@@ -370,9 +370,7 @@ func newBenchReader(b *testing.B) *listenerReader {
 // to the agent.
 func newToldReader(b *testing.B) *listenerReader {
 	r, news := newBenchReader(b), &sockets.News{}
-	r.owners.Heed(news)
-	r.udp.Heed(news)
-	r.others.news = news
+	r.heed(news, bpf.ThisKernel())
 	at, err := bpf.Here()
 	if err != nil {
 		b.Fatal(err)

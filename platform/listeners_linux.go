@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/firebreak-sec/firebreak/platform/bpf"
 	"github.com/firebreak-sec/firebreak/platform/packages"
 	"github.com/firebreak-sec/firebreak/platform/sockets"
 )
@@ -30,6 +31,9 @@ type listenerReader struct {
 	kernel   *kernelUnits
 	packages *packages.Index
 	wall     *wallReader
+	news     *sockets.News    // or nil
+	era      int              // of the news
+	chosen   *bpf.Asked       // which UDP sockets chose their port; or nil
 	all      []sockets.Socket // this and wanted are kept to be filled again
 	wanted   []sockets.Socket
 	holding  []*processFacts  // kept likewise
@@ -68,8 +72,46 @@ func newUDPServices() *sockets.UDPServices {
 	return sockets.NewUDPServices(text("ip_local_port_range"), text("ip_local_reserved_ports"))
 }
 
+// heed lets the reader make use of what the kernel tells, and ask it of what was
+// there before it told. Where it cannot be asked, such UDP sockets are judged by what
+// they do.
+func (r *listenerReader) heed(news *sockets.News, kernel bpf.Kernel) {
+	r.news, r.others.news = news, news
+	r.owners.Heed(news)
+	r.udp.Heed(news)
+	if os.Geteuid() != 0 {
+		return // only root may ask
+	}
+	chosen, err := bpf.OpenAsked(kernel)
+	if err != nil {
+		return
+	}
+	r.chosen, r.others.learn = chosen, r.learn
+}
+
+// learn asks of the UDP sockets in the network namespace of the calling thread. What
+// cannot be read is not known, as before.
+func (r *listenerReader) learn() { _ = r.chosen.Read(r.news.Bound) }
+
+// catchUp learns what was there before the kernel told of everything; each time, if
+// it does not tell.
+func (r *listenerReader) catchUp() {
+	era := r.news.Told()
+	if r.chosen == nil || era != 0 && era == r.era {
+		return
+	}
+	r.learn()
+	if era != r.era {
+		r.others.leave()
+	}
+	r.era = era
+}
+
 func (r *listenerReader) close() {
 	r.diag.Close()
+	if r.chosen != nil {
+		_ = r.chosen.Close() // nothing is lost with what only reads
+	}
 	r.others.close()
 	r.owners.Close()
 	r.wall.close()
@@ -79,6 +121,7 @@ func (r *listenerReader) close() {
 // them becomes gaps.
 func (r *listenerReader) read(ctx context.Context, owners bool) ([]Listener, []Gap, error) {
 	now := time.Now()
+	r.catchUp()
 	all, err := r.diag.Read(r.all[:0])
 	if err != nil {
 		return nil, nil, err

@@ -51,6 +51,7 @@ type netSpaces struct {
 	mark     uint64        // of births, when the processes were last asked
 	settled  bool          // none of them was new then
 	news     *sockets.News // or nil
+	learn    func()        // called inside each namespace that is entered; or nil
 	open     map[uint32]*netSpace
 	since    map[int]time.Time // when a process was first seen
 	walked   time.Time
@@ -68,11 +69,17 @@ func newNetSpaces() *netSpaces {
 }
 
 func (n *netSpaces) close() {
+	n.leave()
+	n.births.Close()
+}
+
+// leave lets go of every namespace, to enter each of them anew.
+func (n *netSpaces) leave() {
 	for _, s := range n.open {
 		s.diag.Close()
 	}
 	clear(n.open)
-	n.births.Close()
+	n.walked = time.Time{}
 }
 
 // refresh finds namespaces that are new, and lets go of those that nobody is in.
@@ -176,6 +183,9 @@ func (n *netSpaces) enter(all []namespace, mounts []mount) error {
 		}
 		switch {
 		case err == nil:
+			if n.learn != nil {
+				n.learn()
+			}
 			udp := newUDPServices()
 			udp.Heed(n.news)
 			n.open[s.inode()] = &netSpace{inode: s.inode(), name: s.mountName(mounts), diag: diag, udp: udp}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/firebreak-sec/firebreak/platform/bpf"
 	"github.com/firebreak-sec/firebreak/platform/sockets"
 )
 
@@ -141,6 +142,36 @@ func TestListenInNamespace(t *testing.T) {
 	defer l.Close()
 	fmt.Println("listens")
 	time.Sleep(time.Minute)
+}
+
+// TestServicesOfOtherNamespacesFromBefore has UDP sockets on ports that the kernel
+// hands out, one of which asked for its port, before anybody looks.
+func TestServicesOfOtherNamespacesFromBefore(t *testing.T) {
+	name := fmt.Sprintf("fb-before-%d", os.Getpid())
+	var given uint16
+	spaced(t, name, func() {
+		for _, port := range []int{40992, 0} {
+			c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: port})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { c.Close() })
+			given = uint16(c.LocalAddr().(*net.UDPAddr).Port)
+		}
+	})
+	r, err := newListenerReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	r.heed(&sockets.News{}, bpf.ThisKernel())
+	if got := r.found(t, 40992); len(got) != 1 || got[0].NetNS != name {
+		t.Errorf("got %v; want the socket that asked for its port", got)
+	}
+	if got := r.found(t, given); len(got) != 0 {
+		t.Errorf("got %v; want nothing of a socket that was given its port", got)
+	}
 }
 
 // TestQuietNamespacesAreReadOnce opens a port behind the back of what the kernel is

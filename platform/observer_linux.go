@@ -87,9 +87,7 @@ func (o *observer) lookAtListeners(ctx context.Context, s *Snapshot, parts Parts
 			s.lack(PartListeners, "open ports cannot be seen: "+err.Error())
 			return
 		}
-		r.owners.Heed(o.news)
-		r.udp.Heed(o.news)
-		r.others.news = o.news
+		r.heed(o.news, o.kernel)
 		o.listeners = r
 	}
 	found, gaps, err := o.listeners.read(ctx, parts.Has(PartOwners))

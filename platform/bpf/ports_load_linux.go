@@ -18,6 +18,7 @@ type Kernel struct {
 	Types      func() (*btf.Spec, error)
 	Trace      func(*ebpf.Program) (link.Link, error)
 	Tracepoint func(*ebpf.Program) (link.Link, error)
+	Iterate    func(*ebpf.Program) (*link.Iter, error)
 	Group      func(folder string, at ebpf.AttachType, p *ebpf.Program) (link.Link, error)
 }
 
@@ -35,6 +36,7 @@ func ThisKernel() Kernel {
 		Tracepoint: func(p *ebpf.Program) (link.Link, error) {
 			return link.Tracepoint("sock", stateTracepoint, p, nil)
 		},
+		Iterate: func(p *ebpf.Program) (*link.Iter, error) { return link.AttachIter(link.IterOptions{Program: p}) },
 		Group: func(folder string, at ebpf.AttachType, p *ebpf.Program) (link.Link, error) {
 			return link.AttachCgroup(link.CgroupOptions{Path: folder, Attach: at, Program: p})
 		},

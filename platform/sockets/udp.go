@@ -29,10 +29,10 @@ const remembered = 512
 // Who holds it tells of two more, which the caller decides: a socket that a
 // service manager holds, or no process at all (WireGuard), serves.
 //
-// Where the kernel tells which sockets asked for their port by its number, those
-// serve at once, and others that are newer than the telling never do. Else a
-// service that chose a port from the kernel's range remains unseen until it has
-// restarted since the first look.
+// Where the kernel tells, or was asked, which sockets asked for their port by its
+// number, those serve at once, and others that are newer than the telling never do.
+// Else a service that chose a port from the kernel's range remains unseen until it
+// has restarted since the first look.
 type UDPServices struct {
 	first, last uint16
 	reserved    []span

@@ -74,9 +74,11 @@ type Terms struct {
 	Protected Protected
 	Logins    []platform.PortRule // ports at which people log in from afar
 	StateDir  string              // where the agent keeps its state; "" is /var/lib/firebreak
-	// Allowed are ports that policy allows by name: an owner that serves one of
-	// them as well is not closed on account of another port.
-	Allowed []platform.PortRule
+	// Allows tells whether a rule of the policy allows a listener: an owner that
+	// serves one as well is not closed on account of another port, unless Shared.
+	// nil allows none.
+	Allows  func(platform.Listener) bool
+	Shared  bool
 	Contact string    // sentence with the phone number, for notices
 	By      time.Time // deadline a person is told for flagged work; zero: none
 }

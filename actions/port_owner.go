@@ -156,8 +156,8 @@ func (q ownerQuestion) refusedOther(l platform.Listener) string {
 	switch {
 	case covers(q.terms.Protected.Ports, rule):
 		return fmt.Sprintf("%s also serves %s, which is protected", programName(q.port), rule)
-	case covers(q.terms.Allowed, rule) && l.Reach != platform.ReachLoopback:
-		return fmt.Sprintf("%s also serves %s, which policy allows; a person has to take %s out of its settings",
+	case !q.terms.Shared && l.Reach != platform.ReachLoopback && q.terms.Allows != nil && q.terms.Allows(l):
+		return fmt.Sprintf("%s also serves %s, which policy allows; a person has to take %s out of its settings, or the plan needs shared: stop",
 			programName(q.port), rule, portRule(q.port))
 	}
 	return ""

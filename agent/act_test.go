@@ -3,7 +3,10 @@ package agent
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/firebreak-sec/firebreak/agent/threat"
 )
 
 // TestHeldStillWhileEvidenceIsKept ends a program that nobody started but a person.
@@ -24,5 +27,42 @@ func TestHeldStillWhileEvidenceIsKept(t *testing.T) {
 	}
 	if th := b.only(6379); len(th.Evidence) != 1 {
 		t.Errorf("evidence %v; want a bundle", th.Evidence)
+	}
+}
+
+// TestSharedOwner has a service with a denied port and one that a rule allows which
+// names no number.
+func TestSharedOwner(t *testing.T) {
+	const shared = `version: firebreak/v1
+name: test
+revision: 1
+mode: enforce
+ports:
+  allow:
+    - {unit: web.service, protocol: tcp, reach: lan}
+  deny:
+    - {port: 6379, plan: shut}
+plans:
+  shut: {mitigate: [block-port], remediate: [close-port]SHARED}
+`
+	for _, c := range []struct {
+		name, word string
+		other      string // the address of the other port
+		stage      threat.Stage
+		wait       threat.Wait
+	}{
+		{"it serves an allowed port", "", "192.168.7.1:8080", threat.Waiting, threat.ForPerson},
+		{"the plan stops it anyway", ", shared: stop", "192.168.7.1:8080", threat.Resolved, ""},
+		{"the rule does not allow that much", "", "0.0.0.0:8080", threat.Resolved, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBench(t, strings.Replace(shared, "SHARED", c.word, 1))
+			b.m.AddService("web.service", "/usr/sbin/web", tcp("0.0.0.0:6379"), tcp(c.other))
+			b.look()
+			x := b.want(6379, c.stage, c.wait)
+			if blocked := slices.Contains(x.InForce, "block-port"); blocked != (c.stage == threat.Waiting) {
+				t.Errorf("in force %v", x.InForce)
+			}
+		})
 	}
 }

@@ -34,7 +34,7 @@ const (
 func (a *Agent) newTerms() {
 	p := a.policy
 	a.terms.Contact = contact(p.Contact)
-	a.terms.Protected, a.terms.Allowed = policy.Protect(p, a.snapshot), policy.Allowed(p)
+	a.terms.Protected, a.terms.Allows = policy.Protect(p, a.snapshot), detect.Allows(p, a.snapshot)
 	a.terms.Logins, a.terms.StateDir = a.logins(), filepath.Dir(a.cfg.Evidence)
 	a.keepKnown()
 	a.terms.Isolation.Resolvers = a.resolvers(p)
@@ -228,7 +228,7 @@ func lookUp(ctx context.Context, look func(context.Context, string) ([]netip.Add
 // of its plan.
 func (a *Agent) termsFor(t threat.Threat) actions.Terms {
 	terms := a.terms
-	terms.By = policy.Deadline(a.policy, t)
+	terms.By, terms.Shared = policy.Deadline(a.policy, t), policy.StopsShared(a.policy, t)
 	return terms
 }
 

@@ -31,7 +31,7 @@ func TermsBeforehand(p configs.Policy, s platform.Snapshot) (terms actions.Terms
 	}
 	iso.Users, iso.Lease, iso.Closed, iso.Max = users, time.Duration(rules.Lease), rules.OnLeaseEnd == "closed", time.Duration(rules.Max)
 	return actions.Terms{
-		Isolation: iso, Protected: policy.Protect(p, s), Allowed: policy.Allowed(p), Logins: logins(detect.Protected(p, s)),
+		Isolation: iso, Protected: policy.Protect(p, s), Allows: detect.Allows(p, s), Logins: logins(detect.Protected(p, s)),
 		Contact: contact(p.Contact),
 	}, open
 }

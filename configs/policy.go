@@ -118,6 +118,7 @@ type Plan struct {
 	Evidence  bool     `yaml:"evidence"`                           // keep evidence before the first act
 	Mode      Mode     `yaml:"mode" oneof:"audit|enforce"`         // "" is the policy's; may only weaken it
 	Approve   string   `yaml:"approve" oneof:"none|remediate|all"` // "" is none
+	Shared    string   `yaml:"shared" oneof:"keep|stop"`           // of an owner that serves allowed ports too; "" is keep
 	Window    string   `yaml:"window"`                             // "22:00-05:00", the host's local time; "" is always
 	Escalate  Escalate `yaml:"escalate"`
 	On        string   `yaml:"on"`    // the plan this one takes over from ...

@@ -91,3 +91,12 @@ func WouldShut(policy configs.Policy, snapshot platform.Snapshot) ([]Finding, er
 		return f.Allowed || !shuts || plan.Mode == configs.Audit && policy.Mode == configs.Enforce
 	}), nil
 }
+
+// Allows returns a function that tells whether a rule of the policy allows a listener
+// on that host. What only the default lets be, or loopback, is allowed by none.
+func Allows(policy configs.Policy, snapshot platform.Snapshot) func(platform.Listener) bool {
+	court := newPortCourt(policy, snapshot)
+	return func(l platform.Listener) bool {
+		return slices.ContainsFunc(court.rules.Allow, func(r configs.PortRule) bool { return court.allows(r, l) })
+	}
+}

@@ -77,6 +77,10 @@ func (d *decided) escalated(t threat.Threat, now time.Time) {
 // Evidence tells whether policy wants evidence kept before acting on t.
 func Evidence(p configs.Policy, t threat.Threat) bool { return answer(p, t).Evidence }
 
+// StopsShared tells whether the plan for t closes an owner that serves ports as well
+// which policy allows.
+func StopsShared(p configs.Policy, t threat.Threat) bool { return answer(p, t).Shared == "stop" }
+
 // withheld returns why a mitigation of t may not be in force now; "" if it may.
 // One that is in force already is not taken back when the limit is reached.
 func (d decided) withheld(a *actions.Action, t threat.Threat, f Facts) (wait threat.Wait, why string) {

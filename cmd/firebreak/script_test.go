@@ -83,10 +83,12 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// answers waits until a command no longer says that no agent is running.
+// answers waits until a command no longer says that no agent is running, or that it
+// has not looked yet.
 func answers(ts *testscript.TestScript, _ bool, args []string) {
 	for range 100 {
-		if err := ts.Exec(args[0], args[1:]...); err == nil || err.Error() != "exit status 4" {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil || err.Error() != "exit status 4" && err.Error() != "exit status 2" {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/firebreak-sec/firebreak/agent/threat"
 )
@@ -65,4 +67,23 @@ plans:
 			}
 		})
 	}
+}
+
+// TestAProgramThatDoesNotEnd has a program that outlives SIGKILL, as one does that
+// the kernel is busy for: what lessens it stays, and nobody is told that it is closed.
+func TestAProgramThatDoesNotEnd(t *testing.T) {
+	b := newBench(t, enforcing)
+	b.m.AddProcess("/opt/evil", tcp("0.0.0.0:6379"))
+	b.m.Fail("Processes.End", errors.New("end process 812: it was killed and still does not end: the kernel is busy for it"))
+	b.look()
+	x := b.only(6379)
+	if !x.Open() || !slices.Contains(x.InForce, "block-port") {
+		t.Errorf("stage %s, in force %v; want it open, and blocked", x.Stage, x.InForce)
+	}
+	if last := x.Actions[len(x.Actions)-1]; last.Result != "failed" || !strings.Contains(last.Detail, "the kernel is busy for it") {
+		t.Errorf("the last action %s: %s", last.Result, last.Detail)
+	}
+	b.m.Fail("Processes.End", nil)
+	b.pass(time.Hour)
+	b.want(6379, threat.Resolved, "")
 }

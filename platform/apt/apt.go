@@ -126,6 +126,7 @@ func readAll(ctx context.Context, read *files) (State, error) {
 			s.Problems = append(s.Problems, fmt.Sprintf("list %s: %v", l.name, err))
 		}
 	}
+	s.ListsAsOf = asOf(read, set.folder(), lists)
 	s.Pending = decide(o, set, lists)
 	return s, nil
 }

@@ -52,10 +52,7 @@ func (f folder) find(name string) string {
 // findLists finds the lists of all sources: no others, because apt leaves the lists
 // of a source that was taken away. A list that should be there and is not is a problem.
 func findLists(ctx context.Context, read *files, set *settings) (all []*list, problems []string) {
-	f := folder{path: "/var/lib/apt/lists", names: map[string]bool{}}
-	if p := set.config.value("dir::state::lists"); path.IsAbs(p) {
-		f.path = p
-	}
+	f := folder{path: set.folder(), names: map[string]bool{}}
 	names, err := read.list(f.path)
 	if err != nil {
 		problems = append(problems, "the lists of apt: "+err.Error())

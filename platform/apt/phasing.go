@@ -25,7 +25,7 @@ func (s *settings) phased(c *choice) bool {
 		return yes(v, false)
 	}
 	switch {
-	case says("always-include-phased-updates"):
+	case says("phase-policy"), says("always-include-phased-updates"):
 		return false
 	case says("never-include-phased-updates"):
 		return true

@@ -1,6 +1,9 @@
 package apt
 
-import "strings"
+import (
+	"path"
+	"strings"
+)
 
 // settings are what a person has told apt.
 type settings struct {
@@ -32,4 +35,12 @@ func readSettings(read *files, have *installed) *settings {
 		}
 	}
 	return s
+}
+
+// folder is where apt keeps the lists it fetched.
+func (s *settings) folder() string {
+	if p := s.config.value("dir::state::lists"); path.IsAbs(p) {
+		return path.Clean(p)
+	}
+	return "/var/lib/apt/lists"
 }

@@ -87,3 +87,28 @@ func TestAProgramThatDoesNotEnd(t *testing.T) {
 	b.pass(time.Hour)
 	b.want(6379, threat.Resolved, "")
 }
+
+// TestUndoneAndNotYetNamed has a look that does not know the unit of a port which a
+// person had just put back.
+func TestUndoneAndNotYetNamed(t *testing.T) {
+	b := newBench(t, enforcing)
+	b.m.AddSocketService("evil", "/usr/sbin/evil", tcp("0.0.0.0:6379"))
+	b.look()
+	id := b.want(6379, threat.Resolved, "").ID
+	b.m.Nameless("evil.socket", true)
+	if r := b.order(Order{Verb: Undo, Threat: id}); !r.Done {
+		t.Fatalf("undo: %+v", r)
+	}
+	b.look()
+	for _, x := range b.a.Threats(true) {
+		if x.Subject.Port != nil && x.ID != id && (x.Stage != threat.Excepted || len(x.Actions) > 0) {
+			t.Errorf("%s is %s, with %+v; want it left open as %s is", x.ID, x.Stage, x.Actions, id)
+		}
+	}
+	b.m.Nameless("evil.socket", false)
+	b.look()
+	b.pass(time.Minute)
+	if active, file := b.m.UnitState("evil.socket"); active != "active" || file != "enabled" {
+		t.Errorf("evil.socket is %s, %s; want it as undo left it\n%s", active, file, b.story())
+	}
+}

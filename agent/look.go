@@ -163,6 +163,9 @@ func (a *Agent) takeUp(s seen) {
 		t := a.find(id)
 		a.note("found", id, "", fmt.Sprintf("%s. It had been resolved and came back; that makes %d", t.Summary, t.Recurrences))
 	}
+	for _, id := range slices.Concat(f.New, f.Back) {
+		a.leaveAlone(a.find(id), s.findings)
+	}
 	a.countFlaps(before, f, s.findings)
 	a.changedSince(s.findings)
 	maps.DeleteFunc(a.gone, func(id string, _ bool) bool {
@@ -177,6 +180,22 @@ func (a *Agent) takeUp(s seen) {
 	}
 	a.judgeAgain = a.judgeAgain || a.refused != "" && len(f.New)+len(f.Back) > 0
 	a.except(now)
+}
+
+// leaveAlone leaves open what may be another threat that a person had put back, or
+// leaves open: whose port it is may be known only at the next look.
+func (a *Agent) leaveAlone(t *threat.Threat, found []detect.Finding) {
+	i := slices.IndexFunc(found, func(f detect.Finding) bool { return f.Key == t.Key })
+	if i < 0 || !found[i].Unsure {
+		return
+	}
+	for _, other := range a.threats {
+		if other.Exception != nil && other.Stage == threat.Excepted && other.Detector == t.Detector && found[i].MayBe(other.Key) {
+			a.leaveOpen(t, *other.Exception)
+			a.note("stage", t.ID, "", "left open: it may be "+other.ID+", which "+other.Exception.Owner+" left open")
+			return
+		}
+	}
 }
 
 // changedSince marks every threat that this look saw for the next record, but

@@ -55,6 +55,7 @@ type Threat struct {
 			Unit     string `json:"unit"`
 			Package  string `json:"package"`
 			Reach    string `json:"reach"`
+			NetNS    string `json:"netns"`
 		} `json:"port"`
 		OS *struct {
 			ID       string `json:"id"`

@@ -29,27 +29,9 @@ func TestFaults(t *testing.T) {
 		}
 	})
 	t.Run("check without D-Bus", func(t *testing.T) {
-		// Programs are started on the host over D-Bus too, so this one is left to
-		// itself meanwhile.
-		h.Put(t, "/root/alone", 0o755, []byte(`#!/bin/sh
-sleep 1
-systemctl stop dbus.socket dbus.service
-firebreak check >/root/said 2>&1
-code=$?
-systemctl start dbus.socket dbus.service
-echo $code >/root/code
-`))
-		h.Run(t, "systemd-run", "--no-block", "/root/alone")
-		lab.Eventually(t, 20*time.Second, func() error {
-			code, errs, failed := h.Try("cat", "/root/code")
-			if failed != 0 {
-				return fmt.Errorf("check has not ended: %s", errs)
-			}
-			if said := h.Run(t, "cat", "/root/said"); code > "1\n" || strings.Contains(said, "goroutine ") {
-				t.Errorf("firebreak check without D-Bus: exit code %s: %s", code, said)
-			}
-			return nil
-		})
+		if code, said := withoutDBus(t, h, "firebreak check"); code > "1\n" || strings.Contains(said, "goroutine ") {
+			t.Errorf("firebreak check without D-Bus: exit code %s: %s", code, said)
+		}
 	})
 
 	h.InstallAgent(t, shutPolicy)
@@ -83,6 +65,13 @@ echo $code >/root/code
 		h.Run(t, "systemctl", "stop", "nginx")
 		resolved(t, h, 15*time.Second, 80)
 	})
+	t.Run("D-Bus goes while a service is found and closed", func(t *testing.T) {
+		code, said := withoutDBus(t, h, "systemctl start smbd; sleep 0.3; for i in $(seq 100); do ss -Hltn 'sport = :445' | grep -q . || break; sleep 0.1; done; firebreak threats --all")
+		if strings.Contains(said, "not permitted") || code != "0\n" {
+			t.Errorf("threats without D-Bus: exit code %s: %s", code, said)
+		}
+		resolved(t, h, 60*time.Second, 445)
+	})
 	t.Run("a bad policy", func(t *testing.T) {
 		h.SetPolicy(t, strings.Replace(shutPolicy, "deny:", "dney:", 1))
 		lab.Eventually(t, 3*time.Second, func() error {
@@ -99,6 +88,33 @@ echo $code >/root/code
 			return nil
 		})
 	})
+}
+
+// withoutDBus runs a script on a host that has no D-Bus meanwhile. Programs are
+// started there over D-Bus too, so this one is left to itself.
+func withoutDBus(t *testing.T, h *lab.Host, script string) (code, said string) {
+	t.Helper()
+	h.Run(t, "rm", "-f", "/root/code")
+	h.Put(t, "/root/alone", 0o755, []byte(`#!/bin/sh
+sleep 1
+systemctl stop dbus.socket dbus.service
+sh -c "$0.sh" >/root/said 2>&1
+code=$?
+systemctl start dbus.socket dbus.service
+sleep 2 # until the service manager is back on it
+echo $code >/root/code
+`))
+	h.Put(t, "/root/alone.sh", 0o755, []byte("#!/bin/sh\n"+script+"\n"))
+	h.Run(t, "systemd-run", "--no-block", "/root/alone")
+	lab.Eventually(t, 40*time.Second, func() error {
+		out, errs, failed := h.Try("cat", "/root/code")
+		if failed != 0 {
+			return fmt.Errorf("it has not ended: %s", errs)
+		}
+		code = out
+		return nil
+	})
+	return code, h.Run(t, "cat", "/root/said")
 }
 
 // TestFullDisk shows that no remediation starts that could not be journaled.

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/firebreak-sec/firebreak/lab"
 )
 
@@ -130,9 +132,12 @@ ports:
   allow:
     - {port: [22, "8000-8099"], protocol: tcp}
   deny:
+    - {port: 7016, protocol: tcp, severity: critical, plan: anyway}
+    - {port: 7017, protocol: tcp, severity: critical, plan: shut, namespaces: all}
     - {port: "7001-7099", protocol: tcp, severity: critical, plan: shut}
 plans:
   shut: {mitigate: [block-port], remediate: [close-port], evidence: true}
+  anyway: {remediate: [close-port], shared: stop}
 limits: {disruptivePerHour: 100}
 `
 
@@ -185,6 +190,32 @@ func (o ownedUnit) state(t *testing.T, h *lab.Host) string {
 			"find "+places+" -type f -name 'own-*' -exec sha256sum {} +; } 2>/dev/null | sort")
 }
 
+// inNetworkNamespace opens ports in a namespace that is made while the agent runs:
+// one that a rule denies there as well, and one of which the rule is about the host.
+func inNetworkNamespace(t *testing.T, h *lab.Host) {
+	t.Helper()
+	h.Run(t, "ip", "netns", "add", "blue")
+	for _, port := range []string{"7017", "7018"} {
+		h.Run(t, "systemd-run", "--quiet", "--unit=blue"+port, "-p", "NetworkNamespacePath=/run/netns/blue", "/usr/local/bin/serve", port)
+	}
+	th := resolved(t, h, 30*time.Second, 7017)
+	h.WaitThreat(t, 20*time.Second, "port 7018 in the namespace, reported", func(th lab.Threat) bool {
+		return th.IsPort(7018) && th.Stage == "identified" && th.Subject.Port.NetNS == "blue"
+	})
+	if found := h.Run(t, "ip", "netns", "exec", "blue", "ss", "-Hltn"); strings.Contains(found, ":7017") || !strings.Contains(found, ":7018") {
+		t.Errorf("in the namespace there listens %s; want 7018 alone", found)
+	}
+	h.Firebreak(t, "undo", th.ID)
+	lab.Eventually(t, 5*time.Second, func() error {
+		if found := h.Run(t, "ip", "netns", "exec", "blue", "ss", "-Hltn"); !strings.Contains(found, ":7017") {
+			return fmt.Errorf("undone, and in the namespace there listens %s", found)
+		}
+		return nil
+	})
+	h.Run(t, "systemctl", "stop", "blue7017", "blue7018")
+	h.Run(t, "ip", "netns", "del", "blue")
+}
+
 // stayClosed watches ports that are said to be closed, from the host and from
 // outside, for the minute that a supervisor may take to start its program again.
 func stayClosed(t *testing.T, n *lab.Network, h *lab.Host, ports ...uint16) {
@@ -229,17 +260,25 @@ func TestOwnerUnits(t *testing.T) {
 	// One of its two ports is allowed: it is not stopped for the other.
 	h.Put(t, unitFolder+"shared.service", 0o644, []byte("[Service]\nExecStart=/usr/local/bin/serve 7013 8013\n"))
 	h.Run(t, "systemctl", "start", "shared.service")
+	h.Put(t, unitFolder+"anyway.service", 0o644, []byte("[Service]\nExecStart=/usr/local/bin/serve 7016 8016\n"))
+	h.Run(t, "systemctl", "start", "anyway.service")
 	h.SSH(t, "lena", "exec /usr/local/bin/serve 7014")
 	h.SSH(t, "lena", "REEXEC=1 exec /usr/local/bin/serve 7015")
-	for _, port := range []uint16{7013, 7014, 7015} {
+	for _, port := range []uint16{7013, 7014, 7015, 7016, 8016} {
 		lab.Eventually(t, 20*time.Second, func() error { return n.Attacker.Connect(h.IPv4, port) })
 	}
 	h.InstallAgent(t, ownerPolicy)
+	defer func() {
+		if t.Failed() {
+			t.Log(h.Run(t, "sh", "-c", "ss -Hltnp; loginctl --no-legend list-sessions; journalctl -q --no-pager -n 30 -u ssh"))
+		}
+	}()
 	for _, o := range owners {
 		th := resolved(t, h, 60*time.Second, o.port)
 		proved(t, th)
 	}
-	for _, port := range []uint16{7012, 7014, 7015} { // opened by stopping; plain processes
+	inNetworkNamespace(t, h)
+	for _, port := range []uint16{7012, 7014, 7015, 7016} { // opened by stopping; plain processes; a plan that says so
 		resolved(t, h, 30*time.Second, port)
 	}
 	h.WaitThreat(t, 10*time.Second, "port 7013, mitigated, waiting for a person", func(th lab.Threat) bool {
@@ -251,7 +290,7 @@ func TestOwnerUnits(t *testing.T) {
 	if err := n.Attacker.Connect(h.IPv4, 8013); err != nil {
 		t.Errorf("the other port of a shared owner: %v", err)
 	}
-	closed := []uint16{7012, 7014, 7015}
+	closed := []uint16{7012, 7014, 7015, 7016, 8016}
 	for _, o := range owners {
 		closed = append(closed, o.port)
 	}
@@ -279,9 +318,10 @@ func TestOwnerUnits(t *testing.T) {
 			return nil
 		})
 	}
+	h.Firebreak(t, "undo", resolved(t, h, 0, 7016).ID)
 	for _, o := range owners {
 		if after := o.state(t, h); after != before[o.name] {
-			t.Errorf("%s: undo brought back:\n%s\nwant:\n%s", o.name, after, before[o.name])
+			t.Errorf("%s: undo brought back what is not as it was (-want +got):\n%s", o.name, cmp.Diff(before[o.name], after))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/firebreak-sec/firebreak/platform/sockets"
 )
@@ -52,7 +53,7 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) (gaps
 		o.Package = packages[o.Exe]
 	}
 	gaps = hiddenOwners(hidden, os.Geteuid() == 0)
-	if err := r.units.learn(ctx, held); err != nil {
+	if err := r.units.learn(ctx, held, time.Now()); err != nil {
 		gaps = append(gaps, Gap{Part: PartOwners, Partial: true, Reason: unknownSocketUnits(len(held), err)})
 	}
 	if err := r.kernel.tell(ctx, found); err != nil {

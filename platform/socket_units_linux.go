@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/dbus"
 	godbus "github.com/godbus/dbus/v5"
@@ -17,7 +18,7 @@ import (
 // would bring it back at the next connection.
 type socketUnits struct {
 	units map[socketAddress]string
-	asked map[uint64]bool // the sockets, by cookie, that systemd was asked for
+	asked map[uint64]time.Time // when systemd was first asked for a socket, by its cookie
 }
 
 // socketAddress is one address that a socket unit listens on.
@@ -27,17 +28,25 @@ type socketAddress struct {
 }
 
 func newSocketUnits() *socketUnits {
-	return &socketUnits{units: map[socketAddress]string{}, asked: map[uint64]bool{}}
+	return &socketUnits{units: map[socketAddress]string{}, asked: map[uint64]time.Time{}}
 }
+
+// askUnitAgain is how long systemd is asked at each look for a socket of which it
+// names no unit: one that it just opened may be of none yet.
+const askUnitAgain = 10 * time.Second
 
 // learn asks systemd for its socket units, if one of the listeners, which
 // systemd all holds, is new. A host that systemd does not run is no error.
-func (s *socketUnits) learn(ctx context.Context, held []*Listener) error {
-	asked := map[uint64]bool{}
+func (s *socketUnits) learn(ctx context.Context, held []*Listener, now time.Time) error {
+	asked := map[uint64]time.Time{}
 	news := false
 	for _, l := range held {
-		news = news || !s.asked[l.Cookie]
-		asked[l.Cookie] = true
+		since, known := s.asked[l.Cookie]
+		if !known {
+			since = now
+		}
+		news = news || !known || s.unit(l) == "" && now.Sub(since) < askUnitAgain
+		asked[l.Cookie] = since
 	}
 	if !news {
 		s.asked = asked
@@ -70,7 +79,7 @@ func readSocketUnits(ctx context.Context) (map[socketAddress]string, error) {
 
 // socketUnitsOf asks a service manager for its socket units.
 func socketUnitsOf(ctx context.Context, conn *dbus.Conn) (map[socketAddress]string, error) {
-	list, err := conn.ListUnitsByPatternsContext(ctx, []string{"active"}, []string{"*.socket"})
+	list, err := conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating"}, []string{"*.socket"})
 	if err != nil {
 		return nil, fmt.Errorf("ask systemd for socket units: %w", err)
 	}

@@ -81,7 +81,7 @@ func (d *Detector) Verify(key string, in Input) (Verdict, string) {
 		}
 	}
 	for _, f := range found {
-		if f.Unsure && f.mayBe(key) {
+		if f.Unsure && f.MayBe(key) {
 			return Unknown, "could not tell whether it is still there: " + f.Summary
 		}
 	}
@@ -94,9 +94,9 @@ func (d *Detector) Allows(key string, in Input) bool {
 	return err == nil && slices.ContainsFunc(found, func(f Finding) bool { return f.Key == key && f.Allowed })
 }
 
-// mayBe tells whether an unsure finding could be the threat with that key: on
+// MayBe tells whether an unsure finding could be the threat with that key: on
 // another port than its own it is not.
-func (f Finding) mayBe(key string) bool {
+func (f Finding) MayBe(key string) bool {
 	p := f.Subject.Port
 	return p == nil || strings.HasPrefix(key, portPrefix(p.Protocol, p.Port))
 }

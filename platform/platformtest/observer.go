@@ -128,5 +128,8 @@ func (m *Machine) socketOwner(socket *unit) platform.Owner {
 		o.PIDs = []int{1, service.pid}
 	}
 	o.Unit = socket.name
+	if socket.nameless {
+		o.Unit = "init.scope"
+	}
 	return o
 }

@@ -12,18 +12,19 @@ import (
 
 // unit is a service or a socket unit.
 type unit struct {
-	name    string
-	exe     string
-	listens []platform.Listener
-	enabled bool
-	masked  bool
-	active  bool
-	failed  bool
-	respawn bool // Restart=always
-	pid     int
-	trigger string   // the socket unit that starts this service
-	starts  string   // the service that this socket unit starts
-	needed  []string // active units that stop when this one does
+	name     string
+	exe      string
+	listens  []platform.Listener
+	enabled  bool
+	masked   bool
+	active   bool
+	failed   bool
+	respawn  bool // Restart=always
+	pid      int
+	trigger  string   // the socket unit that starts this service
+	starts   string   // the service that this socket unit starts
+	needed   []string // active units that stop when this one does
+	nameless bool     // see Nameless
 }
 
 // AddService installs, enables and starts a service. A name without a suffix
@@ -283,4 +284,12 @@ func unitNames(units []platform.Unit) string {
 		names = append(names, u.Name)
 	}
 	return strings.Join(names, " ")
+}
+
+// Nameless has the look at owners not know which unit opens a socket, as for the
+// moment in which it does.
+func (m *Machine) Nameless(name string, yes bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unit(name).nameless = yes
 }

@@ -84,7 +84,7 @@ func New(root string) *Reader { return &Reader{root: root} }
 // problem in the answer.
 func (r *Reader) State(ctx context.Context) (State, error) {
 	if r.read != nil && r.read.same() && r.read.settled() {
-		return r.kept, nil
+		return r.answer(), nil
 	}
 	r.read = nil
 	for range 3 { // a package may be installed during the look
@@ -95,10 +95,17 @@ func (r *Reader) State(ctx context.Context) (State, error) {
 		}
 		if read.same() {
 			r.read, r.kept = read, s
-			return s, nil
+			return r.answer(), nil
 		}
 	}
 	return State{Problems: []string{"the files of packages change all the time, so that what they say does not go together"}}, nil
+}
+
+// answer is what was kept, as of today.
+func (r *Reader) answer() State {
+	s := r.kept
+	s.Unsupported = ended(s.Unsupported, time.Now())
+	return s
 }
 
 // readAll reads everything once.
@@ -127,6 +134,18 @@ func readAll(ctx context.Context, read *files) (State, error) {
 		}
 	}
 	s.ListsAsOf = asOf(read, set.folder(), lists)
-	s.Pending = decide(o, set, lists)
+	choices := o.choices(set, lists)
+	err = set.resolve(choices, func(names map[string]bool, fresh map[string][]*pkg) error {
+		return readFresh(ctx, read, o, lists, names, fresh)
+	})
+	if ctx.Err() != nil {
+		return State{}, ctx.Err()
+	}
+	if err != nil { // of a list that was a problem before
+		s.Problems = append(s.Problems, fmt.Sprintf("whether all updates can be installed: %v", err))
+	}
+	s.Pending = set.pending(choices, lists)
+	s.Unsupported, problems = readUnsupported(read, have)
+	s.Problems = append(s.Problems, problems...)
 	return s, nil
 }

@@ -103,13 +103,18 @@ func (s *settings) choose(p *pkg, offered []*pkg) *choice {
 	return c
 }
 
-// decide says what of the installed packages is out of date.
-func decide(o *offer, s *settings, lists []*list) []Update {
+// choices finds the candidates of all packages that are installed.
+func (o *offer) choices(s *settings, lists []*list) []*choice {
 	s.prioritise(lists)
-	choices := make([]*choice, 0, len(o.have.packages))
+	all := make([]*choice, 0, len(o.have.packages))
 	for _, p := range o.have.packages {
-		choices = append(choices, s.choose(p, o.versions[o.have.key(p)]))
+		all = append(all, s.choose(p, o.versions[o.have.key(p)]))
 	}
+	return all
+}
+
+// pending says what of the installed packages is out of date.
+func (s *settings) pending(choices []*choice, lists []*list) []Update {
 	highest := 0
 	for _, l := range lists {
 		highest = max(highest, l.priority)

@@ -23,6 +23,7 @@ type pkg struct {
 	phased                int  // percent of hosts that get it; 100 for all
 	held                  bool // by a person
 	lists                 []*list
+	parsed                *relations // nil as long as nobody asked
 }
 
 // key is what apt holds for the same package: one that is for all architectures is

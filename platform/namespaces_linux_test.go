@@ -243,3 +243,55 @@ func TestQuietNamespacesAreReadOnce(t *testing.T) {
 		}
 	}
 }
+
+// nothingOfItsOwn stands for a namespace without sockets.
+type nothingOfItsOwn struct{}
+
+func (nothingOfItsOwn) Read(into []sockets.Socket) ([]sockets.Socket, error) { return into, nil }
+
+// TestOtherNamespacesArePolledAsOftenAsTheyAreWorth opens ports in one where nothing
+// tells of them.
+func TestOtherNamespacesArePolledAsOftenAsTheyAreWorth(t *testing.T) {
+	name := fmt.Sprintf("fb-polled-%d", os.Getpid())
+	listen := func() {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { l.Close() })
+	}
+	spaced(t, name, listen)
+	a := &allSpaces{own: nothingOfItsOwn{}, others: newNetSpaces()}
+	defer a.others.close()
+	read := func() (n int) {
+		t.Helper()
+		all, err := a.Read(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			if space := a.others.open[s.NetNS]; space != nil && space.name == name {
+				n++
+			}
+		}
+		return n
+	}
+	if n := read(); n != 1 {
+		t.Fatalf("got %d ports; want 1", n)
+	}
+	if rest := time.Until(a.due); rest < 10*time.Millisecond || rest > time.Minute {
+		t.Errorf("they are read again in %v", rest)
+	}
+	a.due = time.Now().Add(time.Minute)
+	if err := inNamespaces([]namespace{{path: "/run/netns/" + name}}, func(namespace, error) { listen() }); err != nil {
+		t.Fatal(err)
+	}
+	if n := read(); n != 1 {
+		t.Errorf("got %d ports before it is time; want 1", n)
+	}
+	a.due = time.Time{}
+	if n := read(); n != 2 {
+		t.Errorf("got %d ports when it is time; want 2", n)
+	}
+}

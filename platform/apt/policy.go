@@ -9,13 +9,20 @@ import (
 // statusList stands for the database of dpkg, which apt has among its lists.
 var statusList = &list{release: &release{suite: "now"}, priority: 100}
 
+// defaultRelease is the priority of the release that APT::Default-Release names.
+const defaultRelease = 990
+
 // prioritise gives each list the priority that all packages in it have.
 func (s *settings) prioritise(lists []*list) {
 	all := s.pins
 	if r := s.config.value("apt::default-release"); r != "" {
-		all = append([]pin{{kind: "release", data: r, priority: 990}}, all...)
+		all = append([]pin{{kind: "release", data: r, priority: defaultRelease}}, all...)
 	}
+	s.origins = map[string]bool{}
 	for _, l := range lists {
+		if s.own(l) {
+			s.origins[l.release.origin] = true
+		}
 		l.priority = 500
 		if r := l.release; r != nil && r.notAutomatic {
 			l.priority = 1
@@ -81,15 +88,9 @@ func (s *settings) choose(p *pkg, offered []*pkg) *choice {
 	}
 	best := -1
 	for _, v := range all {
-		priority, pinned := s.priority(v, c.arch)
-		newer := compare(v.version, p.version)
-		if priority != 0 && priority > best && (newer >= 0 || priority >= 1000) {
+		priority, _ := s.priority(v, c.arch)
+		if priority != 0 && priority > best && (priority >= 1000 || compare(v.version, p.version) >= 0) {
 			best, c.to = priority, v
-			continue
-		}
-		// What an archive offers only to who asks for it is not missing.
-		if newer > 0 && pinned {
-			c.why = Pinned
 		}
 	}
 	switch {
@@ -97,10 +98,30 @@ func (s *settings) choose(p *pkg, offered []*pkg) *choice {
 		c.to, c.why = p, Held
 	case c.to != p && s.phased(c):
 		c.to, c.why = p, Phased
-	case c.to != p:
-		c.why = NotHeld
+	case c.to == p && s.refused(all, p, c.arch):
+		c.why = Pinned
 	}
 	return c
+}
+
+// refused says that a preference keeps a newer version from being the candidate. What
+// an archive offers only to who asks for it is not missing, and neither is what only
+// another release has.
+func (s *settings) refused(all []*pkg, p *pkg, arch string) bool {
+	return slices.ContainsFunc(all, func(v *pkg) bool {
+		if compare(v.version, p.version) <= 0 || slices.ContainsFunc(v.lists, s.elsewhere) {
+			return false
+		}
+		_, pinned := s.priority(v, arch)
+		return pinned || s.chosen(all, arch)
+	})
+}
+
+// chosen says that a preference is for this package in particular.
+func (s *settings) chosen(all []*pkg, arch string) bool {
+	return slices.ContainsFunc(s.pins, func(p pin) bool {
+		return slices.ContainsFunc(all, func(v *pkg) bool { return p.packages != nil && p.means(v, arch, s.have.native) && p.covers(v) })
+	})
 }
 
 // choices finds the candidates of all packages that are installed.
@@ -155,11 +176,23 @@ func (u *Update) judge(c *choice, s *settings, highest int) {
 	}
 }
 
-// foreign says that a list is of another release than the host, and not what its
-// packages come from: whoever has the next one in reach misses nothing of it.
+// foreign says that a list is of another release, and not what packages come from:
+// whoever has the next release in reach misses nothing of it.
 func (s *settings) foreign(l *list, highest int) bool {
-	of, ok := strings.CutSuffix(l.release.codename, "-security")
-	return ok && len(s.codenames) > 0 && !slices.Contains(s.codenames, of) && l.priority < highest
+	return s.elsewhere(l) && l.priority < highest
+}
+
+// elsewhere says that a list is of another release than the host, of whose own there
+// are lists of the same origin as well.
+func (s *settings) elsewhere(l *list) bool {
+	return l.release != nil && l.release.codename != "" && !s.own(l) && s.origins[l.release.origin]
+}
+
+// own says that a list is of the release that this host is.
+func (s *settings) own(l *list) bool {
+	return l.release != nil && slices.ContainsFunc(s.codenames, func(c string) bool {
+		return l.release.codename == c || strings.HasPrefix(l.release.codename, c+"-")
+	})
 }
 
 // archive is where a version comes from, from the list of the highest priority.

@@ -12,7 +12,8 @@ type settings struct {
 	sources   []source
 	pins      []pin
 	machineID string
-	codenames []string // of the release that this host is, and of what that is made of
+	codenames []string        // of the release that this host is, and of what that is made of
+	origins   map[string]bool // of the lists of that release
 	problems  []string
 }
 

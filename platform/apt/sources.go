@@ -144,8 +144,8 @@ func parseParagraphs(text string) (all []source, err error) {
 	return all, err
 }
 
-// paragraphs takes apart what a person wrote: with comments, and with lines between
-// that are empty but for blanks.
+// paragraphs takes apart what a person wrote, with comments. A line of nothing but
+// blanks goes on with the field above, as it does for apt.
 func paragraphs(text string) (all []stanza) {
 	var one []byte
 	end := func() {
@@ -155,7 +155,7 @@ func paragraphs(text string) (all []stanza) {
 	}
 	for line := range strings.Lines(text) {
 		switch {
-		case strings.TrimSpace(line) == "":
+		case strings.TrimRight(line, "\r\n") == "":
 			end()
 		case line[0] != '#':
 			one = append(append(one, strings.TrimRight(line, "\r\n")...), '\n')

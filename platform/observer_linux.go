@@ -14,7 +14,7 @@ import (
 )
 
 // observer looks at this host, or at another root file system, of which it sees
-// the operating system only.
+// the operating system and its packages only.
 type observer struct {
 	root     string
 	firewall Firewall // nil: restrictions cannot be read
@@ -24,6 +24,10 @@ type observer struct {
 
 	mu        sync.Mutex      // one look at the listeners at a time: they never wait for what is slow
 	listeners *listenerReader // nil until the first look at listeners
+
+	slow    sync.Mutex     // one look at the packages at a time
+	updates *updatesReader // nil until the first of them
+	code    codeReader
 }
 
 func newObserver(o Options, firewall Firewall) Observer {
@@ -39,6 +43,9 @@ func (o *observer) Snapshot(ctx context.Context, parts Parts) (Snapshot, error) 
 	if parts.Has(PartOS) {
 		o.lookAtOS(&s)
 	}
+	if parts.Has(PartUpdates) {
+		o.lookAtUpdates(ctx, &s)
+	}
 	looks := []struct {
 		part Part
 		look func(context.Context, *Snapshot, Parts)
@@ -47,6 +54,7 @@ func (o *observer) Snapshot(ctx context.Context, parts Parts) (Snapshot, error) 
 		{PartRestrictions, o.lookAtRestrictions},
 		{PartSessions, o.lookAtSessions},
 		{PartNetwork, o.lookAtNetwork},
+		{PartRunning, o.lookAtRunning},
 	}
 	for _, l := range looks {
 		switch {

@@ -14,6 +14,9 @@ type Updates struct {
 	// Pending is every installed package for which there is a newer version, by
 	// name and architecture.
 	Pending []Update `json:"pending"`
+	// Unknown is why something is not known, a sentence each: what is not in Pending
+	// may then still be missing.
+	Unknown []string `json:"unknown"`
 	// Unsupported are the installed packages that get no security updates any more,
 	// or only some, although the release does.
 	Unsupported []UnsupportedPackage `json:"unsupported"`

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/configs"
@@ -127,6 +128,9 @@ func oldLists(in Input) *Finding {
 	switch {
 	case u.ListsAsOf.IsZero():
 		f.Summary = "This computer has no lists of what its package sources offer: whether updates are missing is not known."
+	case len(u.Unknown) > 0:
+		f.Because = "what cannot be read may hide a missing update"
+		f.Summary = fmt.Sprintf("Whether more updates are missing is not known: %s.", strings.TrimSuffix(u.Unknown[0], "."))
 	case now.Sub(u.ListsAsOf) > limit:
 		f.Summary = fmt.Sprintf("This computer last asked for updates %s ago, on %s: whether more are missing is not known.", spokenDays(now.Sub(u.ListsAsOf)), spoken(u.ListsAsOf))
 	default:

@@ -115,7 +115,7 @@ func fill(text, more string) string {
 	return strings.Join(all, "\n")
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,215 @@
+//go:build linux
+
+package apt
+
+import (
+	"context"
+	"hash/fnv"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// trees are real file systems: this host's, and what the lab keeps of Debian's
+// releases.
+func trees(t testing.TB) []string {
+	t.Helper()
+	all := []string{"/"}
+	more, err := filepath.Glob("/var/cache/firebreak-lab/*/root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, root := range append(all, more...) {
+		lists, _ := filepath.Glob(filepath.Join(root, "var/lib/apt/lists/*_Packages*"))
+		if _, err := os.Stat(filepath.Join(root, statusFile)); err == nil && len(lists) > 0 && !strings.Contains(root, ".unfinished") {
+			found = append(found, root)
+		}
+	}
+	if len(found) == 0 {
+		t.Skip("needs a host with dpkg and the lists of apt")
+	}
+	return found
+}
+
+// TestAsAptSays compares with what apt would do on real hosts, as they are and with
+// old versions of some of what they have.
+func TestAsAptSays(t *testing.T) {
+	for _, root := range trees(t) {
+		version, _ := os.ReadFile(filepath.Join(root, "etc/debian_version"))
+		t.Run("Debian "+strings.TrimSpace(string(version)), func(t *testing.T) {
+			for _, old := range []struct {
+				name  string
+				parts uint32 // one source of so many is old; none if 0
+				hold  uint32
+			}{{"as it is", 0, 0}, {"all old", 1, 0}, {"half old", 2, 0}, {"some old", 7, 0}, {"old and held", 2, 5}, {"all old and some held", 1, 11}} {
+				t.Run(old.name, func(t *testing.T) {
+					t.Parallel()
+					host := age(t, root, old.parts, old.hold)
+					s, err := New(host).State(context.Background())
+					if err != nil {
+						t.Fatal(err)
+					}
+					got, want := installs(s), tree{root: host}.apt(t)
+					if got != want {
+						t.Errorf("only here or only there:\n%s", difference(got, want))
+					}
+					if old.parts == 1 && strings.Count(want, "\n") < s.Installed/2 {
+						t.Errorf("apt installs %d of %d only", strings.Count(want, "\n"), s.Installed)
+					}
+					t.Logf("%d of %d packages out of date", strings.Count(got, "\n"), s.Installed)
+				})
+			}
+		})
+	}
+}
+
+var constraint = regexp.MustCompile(`\((<<|<=|=|>=|>>) ([^)]+)\)`)
+
+// age makes a copy of a host on which one source of so many is older, and of those one
+// of so many is held. What is said of the newer versions is said of the older ones, so
+// that they go together as well.
+func age(t testing.TB, root string, parts, hold uint32) string {
+	t.Helper()
+	host := t.TempDir()
+	for _, name := range []string{"etc/apt", "etc/os-release", "etc/machine-id", "etc/debian_version", "var/lib/apt/lists", "var/lib/dpkg/arch"} {
+		real, err := filepath.EvalSymlinks(filepath.Join(root, name))
+		if err != nil {
+			continue
+		}
+		to := filepath.Join(host, name)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(real, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(root, statusFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen := func(source string, of uint32) bool {
+		h := fnv.New32a()
+		h.Write([]byte(source))
+		return of > 0 && h.Sum32()%of == 0
+	}
+	old := map[string]bool{}
+	var all []string
+	for _, s := range paragraphs(string(b)) {
+		p, _ := parseStatus(s)
+		text := string(s)
+		if chosen(p.source, parts) {
+			old[p.version] = true
+			text = strings.Replace(text, "\nVersion: "+p.version+"\n", "\nVersion: "+p.version+"~old\n", 1)
+			if chosen(p.source+"held", hold) {
+				text = strings.Replace(text, "\nStatus: install ", "\nStatus: hold ", 1)
+			}
+		}
+		all = append(all, text)
+	}
+	text := constraint.ReplaceAllStringFunc(strings.Join(all, "\n"), func(c string) string {
+		if m := constraint.FindStringSubmatch(c); old[m[2]] {
+			return "(" + m[1] + " " + m[2] + "~old)"
+		}
+		return c
+	})
+	write(t, filepath.Join(host, statusFile), text)
+	return host
+}
+
+func difference(a, b string) string {
+	var lines []string
+	for _, pair := range [][2]string{{a, b}, {b, a}} {
+		for line := range strings.Lines(pair[0]) {
+			if !strings.Contains("\n"+pair[1], "\n"+line) {
+				lines = append(lines, line)
+			}
+		}
+		lines = append(lines, "--\n")
+	}
+	return strings.Join(lines, "")
+}
+
+// TestCost measures one reading of this host, and what apt takes for the same answer.
+func TestCost(t *testing.T) {
+	root := trees(t)[0]
+	r := New(root)
+	done, peak := make(chan struct{}), make(chan uint64)
+	runtime.GC()
+	var before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	go func() {
+		var most uint64
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc-min(m.HeapAlloc, before.HeapAlloc))
+			select {
+			case <-done:
+				peak <- most
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	began := cpu(t)
+	s, err := r.State(context.Background())
+	own := cpu(t) - began
+	close(done)
+	heap := <-peak
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := cpu(t)
+	if _, err := r.State(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	again = cpu(t) - again
+	t.Logf("%d packages: %s of CPU, %d KB of heap; again, nothing changed: %s", s.Installed, own, heap>>10, again)
+	if own > 500*time.Millisecond || heap > 20<<20 || again > 20*time.Millisecond {
+		t.Error("more than 500 ms or 20 MB, or more than 20 ms for what has not changed")
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		t.Skip("needs apt-get, to compare with")
+	}
+	config := aptConfig(t, root)
+	for _, cache := range []string{"without its cache", "with its cache"} {
+		cmd := exec.Command("apt-get", "-s", "dist-upgrade")
+		cmd.Env = append(os.Environ(), "APT_CONFIG="+config)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("apt-get: %v\n%s", err, out)
+		}
+		took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+		ratio := float64(took) / float64(own)
+		t.Logf("apt-get -s dist-upgrade %s: %s of CPU, %.1f times as much", cache, took, ratio)
+		if cache == "without its cache" && ratio < 10 {
+			t.Errorf("apt takes %.1f times as much; want 10", ratio)
+		}
+	}
+}
+
+func cpu(t testing.TB) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func BenchmarkState(b *testing.B) {
+	root := trees(b)[0]
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := New(root).State(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

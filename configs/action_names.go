@@ -24,4 +24,4 @@ var ActionNames = []ActionName{
 }
 
 // DetectorNames are all detectors that an exception may name.
-var DetectorNames = []string{"open-port", "outdated-os"}
+var DetectorNames = []string{"open-port", "outdated-os", "missing-updates"}

@@ -25,7 +25,7 @@ const (
 type Parts []Part
 
 // AllParts asks for everything there is.
-var AllParts = Parts{PartOS, PartListeners, PartOwners, PartRestrictions, PartSessions, PartNetwork}
+var AllParts = Parts{PartOS, PartListeners, PartOwners, PartRestrictions, PartSessions, PartNetwork, PartUpdates, PartRunning}
 
 // Has tells whether p is wanted.
 func (ps Parts) Has(p Part) bool {

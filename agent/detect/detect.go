@@ -53,7 +53,7 @@ type Finding struct {
 }
 
 // All returns every detector, in the order the documentation lists them.
-func All() []*Detector { return []*Detector{OpenPort, OutdatedOS} }
+func All() []*Detector { return []*Detector{OpenPort, OutdatedOS, MissingUpdates} }
 
 // Verdict is what a second look says.
 type Verdict string

@@ -198,8 +198,29 @@ func howTo(t localapi.Threat) string {
 		return "upgrade this computer to " + *t.Subject.OS.UpgradeTo
 	case t.Subject.OS != nil:
 		return "move this computer to a release that still gets updates"
+	case t.Subject.Updates != nil:
+		return howToUpdate(*t.Subject.Updates)
 	}
 	return "see: firebreak explain " + t.ID
+}
+
+// howToUpdate says by which command, of the host's own package manager.
+func howToUpdate(u localapi.UpdatesSubject) string {
+	refresh, upgrade := "sudo apt-get update", "sudo apt-get update && sudo apt-get upgrade"
+	if text(u.Manager) == "dnf" {
+		refresh, upgrade = "sudo dnf makecache", "sudo dnf upgrade"
+	}
+	switch {
+	case len(u.Packages) > 0:
+		return upgrade
+	case len(u.Unsupported) > 0:
+		return "replace these packages by others that are looked after, or remove them"
+	case u.NewerKernel != nil || len(u.RebootAsked) > 0:
+		return "restart this computer"
+	case len(u.Stale) > 0:
+		return "restart what still runs as before, or this computer"
+	}
+	return refresh
 }
 
 func howToShut(p localapi.PortSubject) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/firebreak-sec/firebreak/actions"
@@ -38,8 +39,8 @@ func look(ctx context.Context, host *platform.Host, p configs.Policy, parts plat
 	var found []detect.Finding
 	var names []string
 	for _, d := range detect.All() {
-		if !parts.Has(platform.PartListeners) && d == detect.OpenPort {
-			continue
+		if slices.ContainsFunc(d.Parts, func(p platform.Part) bool { return !parts.Has(p) }) {
+			continue // nothing of it was read
 		}
 		one, err := d.Find(in)
 		if err != nil {

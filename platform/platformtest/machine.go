@@ -38,6 +38,8 @@ type Machine struct {
 	notices   []string
 	banner    string
 	network   platform.Network
+	updates   platform.Updates // the zero value is a host that misses none
+	running   platform.RunningCode
 	links     map[netip.Prefix]platform.Route // the way to a network; else over eth0
 	live      []platform.Connection
 	raw       platform.Answer       // to a frame while isolated
@@ -116,6 +118,14 @@ func (m *Machine) SetOS(os platform.OS) {
 	defer m.mu.Unlock()
 	m.os = os
 	m.tell(platform.PartOS, "the operating system changed")
+}
+
+// SetUpdates makes the package data say something else, and older code run.
+func (m *Machine) SetUpdates(u platform.Updates, running platform.RunningCode) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.updates, m.running = u, running
+	m.tell(platform.PartUpdates, "packages changed")
 }
 
 // SetGaps makes parts of every later snapshot unreadable. A part with a gap that

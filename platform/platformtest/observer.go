@@ -75,6 +75,15 @@ func (m *Machine) snapshot(parts platform.Parts) platform.Snapshot {
 	if readable(platform.PartNetwork) {
 		s.Network = m.network
 	}
+	if readable(platform.PartUpdates) {
+		s.Updates = m.updates
+		if s.Updates.Manager == "" {
+			s.Updates = platform.Updates{Manager: "apt", Installed: 812, ListsAsOf: m.now}
+		}
+	}
+	if readable(platform.PartRunning) {
+		s.Running = m.running
+	}
 	return s
 }
 

@@ -170,6 +170,9 @@ func (t tree) apt(tb testing.TB) string {
 	all := simulated.FindAllStringSubmatch(simulate(tb, t.root), -1)
 	var lines []string
 	for _, m := range all {
+		if m[2] == m[3] { // the same version with other fields is not newer
+			continue
+		}
 		lines = append(lines, m[1]+" "+m[2]+" "+m[3]+"\n")
 	}
 	slices.Sort(lines)

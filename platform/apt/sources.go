@@ -16,6 +16,10 @@ type source struct {
 	add, remove   []string // architectures
 }
 
+// disc begins the address of what the host may have been installed from. It has
+// nothing newer, and its lists are gone with it.
+const disc = "cdrom:"
+
 // readPresent reads a small file, which may be missing.
 func (f *files) readPresent(path string) ([]byte, error) {
 	b, err := f.read(path)
@@ -75,7 +79,10 @@ func parseLines(text string) (all []source, err error) {
 			s.options(options[1:])
 			rest = after
 		}
-		words := strings.Fields(unquote(rest))
+		words := strings.Fields(rest)
+		if strings.HasPrefix(strings.TrimSpace(rest), disc) {
+			continue
+		}
 		if len(words) < 2 || len(words) == 2 && !strings.HasSuffix(words[1], "/") {
 			err = fmt.Errorf("%q is no source", line)
 			continue
@@ -84,14 +91,6 @@ func parseLines(text string) (all []source, err error) {
 		all = append(all, s)
 	}
 	return all, err
-}
-
-// unquote makes one word of a name of a compact disc, which has spaces.
-func unquote(s string) string {
-	if i, j := strings.IndexByte(s, '['), strings.IndexByte(s, ']'); i >= 0 && j > i {
-		return s[:i] + strings.ReplaceAll(s[i:j], " ", "_") + s[j:]
-	}
-	return s
 }
 
 // options reads what is in brackets.
@@ -127,6 +126,9 @@ func parseParagraphs(text string) (all []source, err error) {
 			continue
 		}
 		for _, uri := range uris {
+			if strings.HasPrefix(uri, disc) {
+				continue
+			}
 			for _, suite := range suites {
 				flat := strings.HasSuffix(suite, "/")
 				if flat == (len(components) > 0) {

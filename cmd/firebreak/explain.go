@@ -97,6 +97,9 @@ func what(one localapi.Explained, now time.Time) []string {
 			out = append(out, strings.Join(parts, ", "))
 		}
 	}
+	if u := t.Subject.Updates; u != nil {
+		out = append(out, updateLines(*u, t.ID, now)...)
+	}
 	seen := "first seen " + clock(t.FirstSeen, now) + ", last seen " + clock(t.LastSeen, now)
 	if t.Recurrences > 0 {
 		seen += ", came back " + count(t.Recurrences, "time")

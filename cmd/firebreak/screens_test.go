@@ -264,6 +264,25 @@ func TestExplainScreen(t *testing.T) {
 	}}
 	owned.Threat.Flaps, owned.Threat.FlapsSince = 4, earlier(20*time.Minute)
 	golden(t, "explain", "who holds it", func(p *page) { explainScreen(p, owned, evening) })
+	missing := func(name, why string) localapi.MissingUpdate {
+		return localapi.MissingUpdate{
+			Name: name, Installed: ptr("1.2-1"), Candidate: ptr("1.2-1+deb12u3"), Archive: ptr("Debian 12 (bookworm)"),
+			Security: true, Fixed: ptr("1.2-1+deb12u2"), Since: earlier(9 * 24 * time.Hour), Held: ptr(why),
+		}
+	}
+	updates := localapi.Threat{
+		ID: "T-PY8W", Detector: "missing-updates", Severity: "high", Stage: threat.Identified,
+		Summary: ptr("7 security updates are missing, the oldest for 9 days: openssl, curl, libc6 and 4 more."),
+		Because: ptr("policy lets security updates wait for 7d"), FirstSeen: earlier(time.Hour), LastSeen: earlier(time.Minute),
+		Subject: localapi.Subject{Updates: &localapi.UpdatesSubject{
+			Packages: []localapi.MissingUpdate{
+				missing("openssl", ""), missing("curl", "held"), missing("libc6", "phased"), missing("perl", ""), missing("bash", ""), missing("tar", ""), missing("vim", ""),
+			},
+			Stale:  []localapi.StaleProcess{{PID: 812, Unit: ptr("nginx.service"), Files: []string{"libssl.so.3"}}},
+			Kernel: ptr("6.1.0-25-amd64"), NewerKernel: ptr("6.1.0-30-amd64"),
+		}},
+	}
+	golden(t, "explain", "missing updates", func(p *page) { explainScreen(p, localapi.Explained{Threat: updates}, evening) })
 	golden(t, "explain", "waits for approval", func(p *page) { explainScreen(p, localapi.Explained{Threat: redisThreat()}, evening) })
 	gone := vnc()
 	gone.Stage, gone.InForce, gone.Looks, gone.Next = threat.Resolved, nil, nil, ptr("nothing: it is proved gone")

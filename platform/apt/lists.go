@@ -24,6 +24,7 @@ type list struct {
 	component string
 	arch      string
 	flat      bool
+	status    bool     // it is none, but the database of dpkg
 	release   *release // nil if the source has none
 	size      int64    // unpacked; -1 if nobody says
 	priority  int

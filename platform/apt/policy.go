@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// statusList stands for the database of dpkg, which apt has among its lists.
-var statusList = &list{release: &release{suite: "now"}, priority: 100}
-
 // defaultRelease is the priority of the release that APT::Default-Release names.
 const defaultRelease = 990
 
@@ -23,13 +20,10 @@ func (s *settings) prioritise(lists []*list) {
 		if s.own(l) {
 			s.origins[l.release.origin] = true
 		}
-		l.priority = 500
-		if r := l.release; r != nil && r.notAutomatic {
-			l.priority = 1
-			if r.butUpgrades {
-				l.priority = 100
-			}
-		}
+	}
+	s.status = &list{status: true, release: &release{suite: "now"}}
+	for _, l := range append([]*list{s.status}, lists...) {
+		l.priority = l.unasked()
 		for _, p := range all {
 			if p.packages == nil && p.coversList(l) {
 				l.priority, l.pinned = p.priority, true
@@ -37,6 +31,18 @@ func (s *settings) prioritise(lists []*list) {
 			}
 		}
 	}
+}
+
+// unasked is the priority of a list of which nobody said anything.
+func (l *list) unasked() int {
+	r := l.release
+	switch {
+	case l.status, r != nil && r.notAutomatic && r.butUpgrades:
+		return 100
+	case r != nil && r.notAutomatic:
+		return 1
+	}
+	return 500
 }
 
 // priority is what one version of a package has, and whether a person said so.
@@ -72,7 +78,7 @@ type choice struct {
 func (s *settings) choose(p *pkg, offered []*pkg) *choice {
 	c := &choice{pkg: p, arch: s.have.key(p).arch, offered: offered, to: p}
 	slices.SortStableFunc(offered, func(a, b *pkg) int { return compare(b.version, a.version) })
-	p.lists = []*list{statusList}
+	p.lists = []*list{s.status}
 	all, at := slices.Clone(offered), len(offered)
 	for i, v := range offered {
 		switch d := compare(v.version, p.version); {
@@ -199,7 +205,7 @@ func (s *settings) own(l *list) bool {
 func (p *pkg) archive() string {
 	var from *list
 	for _, l := range p.lists {
-		if l != statusList && (from == nil || l.priority > from.priority) {
+		if !l.status && (from == nil || l.priority > from.priority) {
 			from = l
 		}
 	}

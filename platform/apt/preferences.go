@@ -142,7 +142,7 @@ func (p pin) coversList(l *list) bool {
 			want = want[1 : len(want)-1]
 		}
 		if want == "" {
-			return l.site == "" && l != statusList
+			return l.site == "" && !l.status
 		}
 		return l.site != "" && matches(want, l.site)
 	}

@@ -14,6 +14,7 @@ type settings struct {
 	machineID string
 	codenames []string        // of the release that this host is, and of what that is made of
 	origins   map[string]bool // of the lists of that release
+	status    *list           // stands for the database of dpkg, which apt has among its lists
 	problems  []string
 }
 

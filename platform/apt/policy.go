@@ -197,7 +197,7 @@ func (s *settings) elsewhere(l *list) bool {
 // own says that a list is of the release that this host is.
 func (s *settings) own(l *list) bool {
 	return l.release != nil && slices.ContainsFunc(s.codenames, func(c string) bool {
-		return l.release.codename == c || strings.HasPrefix(l.release.codename, c+"-")
+		return l.release.codename == c || strings.HasPrefix(l.release.codename, c+"-") || strings.HasPrefix(l.release.codename, c+"/")
 	})
 }
 

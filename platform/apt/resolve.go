@@ -139,7 +139,7 @@ func (r *resolver) obtainable(g group, of member, above map[string]bool) bool {
 			if !alone.meets(group{relation}, of) {
 				continue
 			}
-			if priority, _ := r.settings.priority(p, under); priority <= 0 {
+			if !r.candidate(p, r.fresh[relation.name]) {
 				continue
 			}
 			if above[p.name] || len(r.now.against(m)) == 0 && !r.unwelcome(m, alone) && !r.wanting(m, above) {
@@ -148,6 +148,20 @@ func (r *resolver) obtainable(g group, of member, above map[string]bool) bool {
 		}
 	}
 	return !known
+}
+
+// candidate says that of the versions of a new package one is what apt would install:
+// it takes no other for the sake of a dependency.
+func (r *resolver) candidate(p *pkg, all []*pkg) bool {
+	key := r.settings.have.key(p)
+	priority, _ := r.settings.priority(p, key.arch)
+	return priority > 0 && !slices.ContainsFunc(all, func(o *pkg) bool {
+		if r.settings.have.key(o) != key {
+			return false
+		}
+		other, _ := r.settings.priority(o, key.arch)
+		return other > priority || other == priority && compare(o.version, p.version) > 0
+	})
 }
 
 // unwelcome says that something installed cannot be together with a new package.

@@ -120,7 +120,7 @@ func TestBlockFallsAway(t *testing.T) {
 	}
 	h.Run(t, "systemctl", "stop", "nginx")
 	if gone := resolved(t, h, 15*time.Second, 80); gone.ID != th.ID {
-		t.Errorf("the threat changed its ID from %s to %s", th.ID, gone.ID)
+		t.Errorf("the threat changed its ID from %s to %s: %s", th.ID, gone.ID, h.Firebreak(t, "threats", "--all", "--json"))
 	}
 	lab.Eventually(t, 5*time.Second, func() error {
 		if rules := h.Run(t, "nft", "list", "ruleset"); rules != "" {

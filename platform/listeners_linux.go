@@ -39,6 +39,7 @@ type listenerReader struct {
 	holding  []*processFacts  // kept likewise
 	pids     map[uint64][]int // who held a socket at the last look, by its cookie
 	told     map[uint64][]int // and at this one
+	hidden   map[uint64]bool  // sockets of which nobody is seen to hold them, however often one looks
 	asked    bool             // owners were looked for before
 }
 
@@ -55,7 +56,7 @@ func newListenerReader() (*listenerReader, error) {
 	return &listenerReader{
 		diag: diag, others: newNetSpaces(), owners: owners, udp: newUDPServices(),
 		book: newProcessBook(), units: newSocketUnits(), kernel: newKernelUnits(), packages: packages.New(""),
-		wall: newWallReader(), pids: map[uint64][]int{}, told: map[uint64][]int{},
+		wall: newWallReader(), pids: map[uint64][]int{}, told: map[uint64][]int{}, hidden: map[uint64]bool{},
 	}, nil
 }
 
@@ -184,6 +185,12 @@ func (r *listenerReader) listenersAndOwners(ctx context.Context, interfaces map[
 			break
 		}
 	}
+	clear(r.hidden)
+	for i := range found {
+		if l := &found[i]; l.Owner.PID == 0 && !l.Owner.Kernel {
+			r.hidden[l.Cookie] = true
+		}
+	}
 	return found, gaps
 }
 
@@ -238,7 +245,7 @@ func (r *listenerReader) findHolders() error {
 	if !slices.ContainsFunc(r.wanted, r.isOrphan) {
 		return nil
 	}
-	// Nobody holds a socket either if it was closed during the search.
+	// Nobody is seen to hold a socket either if it was closed during the search.
 	again, err := r.diag.Read(nil)
 	if err != nil {
 		return err
@@ -254,7 +261,7 @@ func (r *listenerReader) findHolders() error {
 
 func (r *listenerReader) isOrphan(s sockets.Socket) bool {
 	_, holding := r.owners.Holders(s.Cookie)
-	return holding == sockets.Nobody
+	return holding != sockets.Held
 }
 
 // mayServe tells whether a socket can be a listener, before its owner is known.

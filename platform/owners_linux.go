@@ -12,9 +12,9 @@ import (
 )
 
 // tellOwners fills in who owns the listeners, and returns what it could not see
-// as gaps. Stale says that a process ended between the search for it and the
-// reading of what it is, as one does that forks into the background: the search
-// has to be repeated.
+// as gaps. Stale says that a process ended during the search for it, or between that
+// and the reading of what it is, as one does that forks into the background: the
+// search has to be repeated.
 func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) (gaps []Gap, stale bool) {
 	r.users.refresh()
 	defer func() {
@@ -31,7 +31,7 @@ func (r *listenerReader) tellOwners(ctx context.Context, found []Listener) (gaps
 		l.Owner.Kernel = holding == sockets.Nobody
 		facts := r.tellOwner(&l.Owner, l.Cookie, holders)
 		if facts == nil {
-			stale = stale || holding == sockets.Held
+			stale = stale || holding == sockets.Held || holding == sockets.Hidden && !r.hidden[l.Cookie]
 			if !l.Owner.Kernel {
 				hidden++
 			}

@@ -70,6 +70,7 @@ type choice struct {
 	arch    string // the one apt has it under
 	offered []*pkg // what the lists have, the newest first
 	to      *pkg   // what apt would install in its place; itself if nothing
+	kept    *pkg   // what apt would install but for other packages, nil if nothing
 	why     Hold
 }
 

@@ -21,41 +21,45 @@ type resolver struct {
 }
 
 // maxLooks is how often the lists are read again, because what an update asks for
-// asks for more. What is then still not known is taken to be there.
-const maxLooks = 4
+// asks for more. What is then still not known is taken to be there, unless it is what
+// is installed in another version.
+const maxLooks = 6
 
 // resolve keeps back what apt would. look adds to fresh what the lists have of names.
 func (s *settings) resolve(choices []*choice, look func(names map[string]bool, fresh map[string][]*pkg) error) error {
 	r := &resolver{settings: s, choices: choices, fresh: map[string][]*pkg{}, looked: map[string]bool{}}
 	r.old = r.world(func(c *choice) *pkg { return c.pkg })
-	for range maxLooks {
+	var kept []*choice // back
+	for looks := 0; ; {
 		r.asked = map[string]bool{}
-		r.now = r.world(func(c *choice) *pkg { return c.to })
-		for _, c := range choices {
-			if c.to != c.pkg {
-				r.wanting(member{c.to, c.arch, c}, map[string]bool{})
+		wrong := r.wrong()
+		if len(r.asked) > 0 && looks < maxLooks {
+			if err := look(r.asked, r.fresh); err != nil {
+				return err
 			}
+			for name := range r.asked {
+				r.looked[name] = true
+			}
+			looks++
+			continue
 		}
-		if len(r.asked) == 0 {
+		if len(wrong) == 0 {
 			break
 		}
-		if err := look(r.asked, r.fresh); err != nil {
-			return err
-		}
-		for name := range r.asked {
-			r.looked[name] = true
+		for _, c := range wrong {
+			if c.to != c.pkg {
+				c.kept, c.to, c.why = c.to, c.pkg, Unmet
+				kept = append(kept, c)
+			}
 		}
 	}
-	for {
-		r.now = r.world(func(c *choice) *pkg { return c.to })
-		wrong := r.wrong()
-		if len(wrong) == 0 {
-			return nil
-		}
-		for _, c := range wrong {
+	// One may have been in the way of another that is not there any more.
+	for _, c := range kept {
+		if c.to, c.why = c.kept, NotHeld; len(r.wrong()) > 0 {
 			c.to, c.why = c.pkg, Unmet
 		}
 	}
+	return nil
 }
 
 func (r *resolver) world(which func(*choice) *pkg) *world {
@@ -68,6 +72,7 @@ func (r *resolver) world(which func(*choice) *pkg) *world {
 
 // wrong are updates that cannot be, of all those that are left.
 func (r *resolver) wrong() (all []*choice) {
+	r.now = r.world(func(c *choice) *pkg { return c.to })
 	drop := func(c *choice) bool {
 		if c != nil && c.to != c.pkg {
 			all = append(all, c)
@@ -128,7 +133,8 @@ func (r *resolver) obtainable(g group, of member, above map[string]bool) bool {
 	known := true
 	for _, relation := range g {
 		if !r.looked[relation.name] {
-			r.asked[relation.name], known = true, false
+			r.asked[relation.name] = true
+			known = known && r.settings.have.names[relation.name]
 			continue
 		}
 		for _, p := range r.fresh[relation.name] {

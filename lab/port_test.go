@@ -106,6 +106,11 @@ func TestBlockFallsAway(t *testing.T) {
 	h := n.Boot(t, "alpha")[0]
 	h.InstallAgent(t, shutPolicy)
 	h.Run(t, "systemctl", "start", "nginx")
+	defer func() {
+		if t.Failed() {
+			t.Log(h.Run(t, "sh", "-c", "ss -Hltnp; firebreak status; firebreak history; journalctl -q --no-pager -n 20 -u firebreak -u nginx"))
+		}
+	}()
 	th := h.WaitThreat(t, 5*time.Second, "port 80, mitigated", func(th lab.Threat) bool {
 		return th.IsPort(80) && th.Stage == "mitigated"
 	})

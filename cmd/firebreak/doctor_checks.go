@@ -34,6 +34,7 @@ var checks = []struct {
 	{"owners of ports (/proc)", tryPart(platform.PartOwners)},
 	{"events", tryEvents},
 	{"operating system (os-release)", tryPart(platform.PartOS)},
+	{"missing updates (package data)", tryPart(platform.PartUpdates)},
 	{"services (systemd, D-Bus)", tryServices},
 	{"firewall (nftables)", tryFirewall},
 	{"isolation (nftables)", tryIsolation},
@@ -80,11 +81,26 @@ func tryPart(part platform.Part) func(context.Context, *patient) outcome {
 				return doesNot(g.Reason, "")
 			}
 		}
-		if part == platform.PartOS {
+		switch part {
+		case platform.PartOS:
 			return works(s.OS.Name + ", kernel " + s.OS.Kernel)
+		case platform.PartUpdates:
+			return updatesOutcome(s.Updates)
 		}
 		return works(count(len(s.Listeners), "socket") + " read")
 	}
+}
+
+// updatesOutcome says whether the package data of the host can tell what is missing.
+func updatesOutcome(u platform.Updates) outcome {
+	read := fmt.Sprintf("%s of %s read", count(u.Installed, "package"), u.Manager)
+	switch {
+	case len(u.Unknown) > 0:
+		return outcome{localapi.CouldNotTell, read + ", but not all that is offered: " + u.Unknown[0], ""}
+	case u.ListsAsOf.IsZero():
+		return outcome{localapi.CouldNotTell, read + ", and no lists of what is offered", "let the package manager fetch its lists"}
+	}
+	return works(read + ", offers as of " + u.ListsAsOf.UTC().Format("2006-01-02 15:04") + " UTC")
 }
 
 // tryEvents says how the agent learns that a port opens. Where it has to ask for

@@ -6,16 +6,10 @@ import (
 	"context"
 	"hash/fnv"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // trees are real file systems: this host's, and what the lab keeps of Debian's
@@ -134,87 +128,4 @@ func difference(a, b string) string {
 		lines = append(lines, "--\n")
 	}
 	return strings.Join(lines, "")
-}
-
-// TestCost measures one reading of this host, and what apt takes for the same answer.
-func TestCost(t *testing.T) {
-	root := trees(t)[0]
-	if info, ok := debug.ReadBuildInfo(); ok && slices.ContainsFunc(info.Settings, func(s debug.BuildSetting) bool { return s.Key == "-race" && s.Value == "true" }) {
-		t.Skip("the race detector makes everything slow")
-	}
-	r := New(root)
-	done, peak := make(chan struct{}), make(chan uint64)
-	runtime.GC()
-	var before runtime.MemStats
-	runtime.ReadMemStats(&before)
-	go func() {
-		var most uint64
-		for {
-			var m runtime.MemStats
-			runtime.ReadMemStats(&m)
-			most = max(most, m.HeapAlloc-min(m.HeapAlloc, before.HeapAlloc))
-			select {
-			case <-done:
-				peak <- most
-				return
-			case <-time.After(5 * time.Millisecond):
-			}
-		}
-	}()
-	began := cpu(t)
-	s, err := r.State(context.Background())
-	own := cpu(t) - began
-	close(done)
-	heap := <-peak
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := cpu(t)
-	if _, err := r.State(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	again = cpu(t) - again
-	t.Logf("%d packages: %s of CPU, %d KB of heap; again, nothing changed: %s", s.Installed, own, heap>>10, again)
-	if own > 500*time.Millisecond || heap > 20<<20 || again > 20*time.Millisecond {
-		t.Error("more than 500 ms or 20 MB, or more than 20 ms for what has not changed")
-	}
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		t.Skip("needs apt-get, to compare with")
-	}
-	config := aptConfig(t, root)
-	for _, cache := range []string{"without its cache", "making its cache", "with its cache"} {
-		cmd := exec.Command("apt-get", "-s", "dist-upgrade")
-		if cache != "without its cache" {
-			cmd.Args = append(cmd.Args, "-o", "Dir::Cache::pkgcache=pkgcache.bin", "-o", "Dir::Cache::srcpkgcache=srcpkgcache.bin")
-		}
-		cmd.Env = append(os.Environ(), "APT_CONFIG="+config)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("apt-get: %v\n%s", err, out)
-		}
-		took := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		ratio := float64(took) / float64(own)
-		t.Logf("apt-get -s dist-upgrade %s: %s of CPU, %.1f times as much", cache, took, ratio)
-		if cache == "without its cache" && ratio < 10 {
-			t.Errorf("apt takes %.1f times as much; want 10", ratio)
-		}
-	}
-}
-
-func cpu(t testing.TB) time.Duration {
-	t.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func BenchmarkState(b *testing.B) {
-	root := trees(b)[0]
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := New(root).State(context.Background()); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
